@@ -1,0 +1,45 @@
+"""Compact and stable text forms of a cell's values: masks as hex digits, class probabilities that still sum to 1."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BITS: Final = 100
+_HEX_DIGITS: Final = _BITS // 4
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
+_CLASS_STEPS: Final = 10_000
+
+
+def pack_masks(bits: NDArray[np.bool_]) -> list[str]:
+    """Sub-cell bits, bool (n, 100) row-major from the cell's top left -> n masks of 25 hex digits, first bit first."""
+    packed = np.packbits(bits, axis=1).tobytes().hex()  # 100 bits and 4 of padding: 13 bytes, 26 digits a cell
+    return [packed[start : start + _HEX_DIGITS] for start in range(0, len(packed), _HEX_DIGITS + 1)]
+
+
+def unpack_masks(masks: list[str]) -> NDArray[np.bool_]:
+    """The inverse of `pack_masks`: n masks -> bool (n, 100).
+
+    Raises:
+        ValueError: a mask is not 25 hex digits; the message gives its position.
+    """
+    for i, mask in enumerate(masks):
+        if len(mask) != _HEX_DIGITS or not _HEX.issuperset(mask):
+            raise ValueError(f"stain map: cells[{i}].mask is {mask!r}; it must be {_HEX_DIGITS} hex digits (100 bits)")
+    packed = np.frombuffer(bytes.fromhex("".join(mask + "0" for mask in masks)), dtype=np.uint8)
+    return np.unpackbits(packed.reshape(len(masks), -1), axis=1, count=_BITS).astype(np.bool_)
+
+
+def round_classes(classes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities (n, classes) that sum to 1 -> float64 with 4 decimals, still summing to 1 (largest remainders).
+
+    Rounding what is rounded already changes nothing.
+    """
+    scaled = classes.astype(np.float64) * _CLASS_STEPS
+    scaled *= _CLASS_STEPS / scaled.sum(axis=1, keepdims=True)
+    steps = np.floor(scaled)
+    missing = np.rint(_CLASS_STEPS - steps.sum(axis=1)).astype(np.int64)
+    rank = np.argsort(np.argsort(steps - scaled, axis=1, kind="stable"), axis=1)  # 0 = largest remainder
+    return np.asarray(np.round((steps + (rank < missing[:, None])) / _CLASS_STEPS, 4))
