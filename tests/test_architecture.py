@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests import architecture
@@ -173,3 +175,24 @@ def test_help_imports_no_torch(arguments: list[str]) -> None:
     done = run_torch_free(SPOTGRID, *arguments)
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout
+
+
+def test_modules_outside_the_torch_homes_import_no_torch() -> None:
+    """Imports along chains count too, so every module of every room is imported in one fresh process."""
+    modules = [
+        name
+        for name, _ in room_files(*ROOMS)
+        if not any(architecture.within(name, home) for home in architecture.TORCH_HOMES)
+    ]
+    done = run_torch_free("from importlib import import_module\nlist(map(import_module, sys.argv[1:]))", *modules)
+    assert done.returncode == 0, done.stderr
+
+
+def test_detect_at_work_imports_no_torch(tmp_path: Path) -> None:
+    if not list((ROOT / "model" / "weights").glob("*.onnx")):
+        pytest.skip("needs model/weights/*.onnx: train and export a network first (docs/research.md)")
+    picture = tmp_path / "cloth.png"
+    cv2.imwrite(str(picture), np.full((120, 160, 3), 200, dtype=np.uint8))
+    done = run_torch_free(SPOTGRID, "detect", str(picture), "--mm-per-px", "0.25", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cloth.stainmap.json").is_file()
