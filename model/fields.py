@@ -106,6 +106,13 @@ class Fields:
             self.refuse(key, allowed)
         return array
 
+    def size(self, key: str) -> tuple[int, int]:
+        """(width, height): two whole numbers of at least 1."""
+        value = self.get(key)
+        if not isinstance(value, list) or len(value) != 2 or not all(type(side) is int and side >= 1 for side in value):
+            self.refuse(key, "must be [width, height], two whole numbers of at least 1")
+        return value[0], value[1]
+
     def items(self, key: str) -> list[Any]:
         """A list of anything."""
         value = self.get(key)

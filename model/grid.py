@@ -324,7 +324,6 @@ class StainMap:
         """
         top = Fields(document, "stain map")
         top.schema(SCHEMA)
-        width, height = top.array("image_px", 2).astype(np.int64).tolist()
         names = ("preset", "garment_id", "source", "calibration", "captured_at")
         texts: dict[str, Any] = {name: top.text_or_none(name) for name in names}
         unseen: Any = top.array("unseen", -1, 2)  # the constructor casts, and refuses what is no whole number
@@ -336,7 +335,7 @@ class StainMap:
             id=top.text("id"),
             model=top.text("model"),
             threshold=top.number("threshold", 0, 1),
-            image_px=(width, height),
+            image_px=top.size("image_px"),
             age_ms=top.number("age_ms", 0),
             mm_per_px=top.number("mm_per_px"),
             px_to_mm=top.array("px_to_mm", 3, 3),

@@ -1,0 +1,146 @@
+"""Between the camera's picture and the canvas: rectification one way, masks the other.
+
+Lens, homography and scale are undone in one resampling, chunk by chunk, so work memory stays small whatever the canvas.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.calibration import Calibration, Lens
+from model.grid import CANVAS_PX_PER_MM, SUBCELLS
+
+_CHUNK_PX: Final = 2048
+"""Side of what is sampled at once: the two float32 maps of a chunk take 32 MiB."""
+_KNOT_PX: Final = 16
+
+
+def rectify(
+    image: NDArray[Any], calibration: Calibration, region: tuple[int, int, int, int] | None = None
+) -> NDArray[Any]:
+    """The table plane at 4 px/mm: the canvas, or a region of it.
+
+    Bilinear where the canvas is finer than the camera, the mean over a canvas pixel where it is coarser. A pixel does
+    not depend on the region it was read in (to ±1 of 255: rounding), so a large canvas can be read piece by piece.
+
+    Args:
+        image: (H, W) or (H, W, C), uint8 or float32; (W, H) must be `calibration.image_px`.
+        region: (x, y, width, height) in canvas px; None = all of `calibration.canvas_size_px`.
+
+    Returns:
+        (height, width[, C]) of the image's dtype. Beyond the picture its border repeats (see `seen_subcells`).
+
+    Raises:
+        ValueError: the picture's size is not the calibration's, or the region leaves the canvas.
+    """
+    if (image.shape[1], image.shape[0]) != calibration.image_px:
+        raise ValueError(
+            f"picture is {image.shape[1]} x {image.shape[0]} px, but the calibration {calibration.label or 'by scale'} "
+            f"holds for {calibration.image_px[0]} x {calibration.image_px[1]}: send full frames or calibrate again"
+        )
+    x, y, width, height = region or (0, 0, *calibration.canvas_size_px)
+    max_width, max_height = calibration.canvas_size_px
+    if not (0 <= x < x + width <= max_width and 0 <= y < y + height <= max_height):
+        raise ValueError(f"region {region} leaves the canvas of {max_width} x {max_height} px")
+    canvas = np.empty((height, width, *image.shape[2:]), dtype=image.dtype)
+    zoom = max(1, math.ceil(1 / (CANVAS_PX_PER_MM * calibration.mm_per_px) - 1e-6))  # samples along a canvas pixel
+    side = _CHUNK_PX // zoom
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            part = canvas[top : top + side, left : left + side]
+            rows, cols = part.shape[:2]
+            samples = _sample(image, calibration, (x + left, y + top), (rows * zoom, cols * zoom), zoom)
+            samples = cv2.resize(samples, (cols, rows), interpolation=cv2.INTER_AREA) if zoom > 1 else samples
+            part[:] = samples.reshape(part.shape)  # OpenCV drops a last axis of 1
+    return canvas
+
+
+def seen_subcells(calibration: Calibration) -> NDArray[np.bool_]:
+    """bool (rows · 10, cols · 10): which sub-cells of the grid have their centre in the picture."""
+    grid = calibration.grid
+    height, width = grid.subcell_shape
+    if calibration.lens is None:
+        seen_width, seen_height = calibration.area_mm[2:]
+        return np.outer(np.arange(height) + 0.5 < seen_height, np.arange(width) + 0.5 < seen_width)
+    seen = np.empty((height, width), dtype=np.bool_)
+    max_u, max_v = (side - 0.5 for side in calibration.image_px)
+    for top in range(0, height, _CHUNK_PX):
+        for left in range(0, width, _CHUNK_PX):
+            part = seen[top : top + _CHUNK_PX, left : left + _CHUNK_PX]
+            corner_mm = (grid.origin_mm[0] + left, grid.origin_mm[1] + top)
+            maps = _picture_maps(calibration.lens, _ideal_from_samples(calibration, corner_mm, 1.0), part.shape)
+            part[:] = (maps[0] >= -0.5) & (maps[0] < max_u) & (maps[1] >= -0.5) & (maps[1] < max_v)
+    # Far outside the picture a lens polynomial folds back into it. Such a place does not survive the way back.
+    cells = grid.mm_from_cell(np.indices((grid.rows, grid.cols)).transpose(1, 2, 0))
+    back = calibration.mm_from_px(calibration.px_from_mm(cells))
+    honest = np.hypot(*(back - cells).transpose(2, 0, 1)) < 1
+    return np.logical_and(seen, honest.repeat(SUBCELLS, axis=0).repeat(SUBCELLS, axis=1))
+
+
+def picture_mask(stained: NDArray[np.bool_], calibration: Calibration) -> NDArray[np.bool_]:
+    """Carry sub-cells back to the camera's picture.
+
+    Args:
+        stained: bool (rows · 10, cols · 10) on the calibration's grid, as `StainMap.dense_subcells` gives it.
+
+    Returns:
+        bool (H, W): each picture pixel has the value of the sub-cell that holds its centre, False beyond the grid.
+    """
+    width, height = calibration.image_px
+    origin = calibration.grid.origin_mm
+    if calibration.lens is None:
+        row, col = (((np.arange(side) + 0.5) * calibration.mm_per_px).astype(np.int64) for side in (height, width))
+        return np.asarray(stained[np.ix_(row, col)])
+    subcells = stained.astype(np.uint8)
+    knots = _knots_mm(calibration) - np.array(origin, dtype=np.float32) - np.float32(0.5)  # in sub-cells, as pixels
+    mask = np.empty((height, width), dtype=np.bool_)
+    for top in range(0, height, _CHUNK_PX):
+        part = mask[top : top + _CHUNK_PX]
+        to_knots = np.array([[1 / _KNOT_PX, 0, 0], [0, 1 / _KNOT_PX, top / _KNOT_PX]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        x, y = cv2.split(cv2.warpAffine(knots, to_knots, part.shape[::-1], flags=flags))
+        part[:] = cv2.remap(subcells, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    return mask
+
+
+def _sample(
+    image: NDArray[Any], calibration: Calibration, corner_px: tuple[int, int], shape: tuple[int, int], zoom: int
+) -> NDArray[Any]:
+    """Bilinear samples of the canvas from `corner_px` on, `zoom` along each canvas pixel: (*shape[, C])."""
+    corner_mm = tuple(np.divide(corner_px, CANVAS_PX_PER_MM) + calibration.grid.origin_mm)
+    to_ideal = _ideal_from_samples(calibration, corner_mm, 1 / (CANVAS_PX_PER_MM * zoom))
+    if calibration.lens is None:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        samples = cv2.warpAffine(image, to_ideal[:2], shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    else:
+        maps = _picture_maps(calibration.lens, to_ideal, shape)
+        samples = cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(samples)
+
+
+def _ideal_from_samples(calibration: Calibration, corner_mm: tuple[float, ...], step_mm: float) -> NDArray[np.float64]:
+    """(3, 3): sample numbers (i, j), the first one's square having its corner at `corner_mm` -> ideal pixels."""
+    x, y = (value + step_mm / 2 for value in corner_mm)
+    return np.linalg.inv(calibration.px_to_mm) @ [[step_mm, 0, x], [0, step_mm, y], [0, 0, 1]]
+
+
+def _picture_maps(
+    lens: Lens, to_ideal: NDArray[np.float64], shape: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Picture pixels (u, v), two float32 of `shape`, that samples 0, 1, … of `to_ideal` show."""
+    # OpenCV sends sample p to the ray (newCameraMatrix · R)⁻¹ p and puts the lens on it; any R that inverts will do.
+    rotation = np.linalg.inv(np.linalg.inv(lens.matrix) @ to_ideal)
+    maps = cv2.initUndistortRectifyMap(lens.matrix, lens.distortion, rotation, np.eye(3), shape[::-1], cv2.CV_32FC1)
+    return np.asarray(maps[0], dtype=np.float32), np.asarray(maps[1], dtype=np.float32)
+
+
+def _knots_mm(calibration: Calibration) -> NDArray[np.float32]:
+    """Table places of every 16th picture pixel, float32 (kv, ku, 2): dense enough that bilinear steps err by µm."""
+    width, height = calibration.image_px
+    u, v = (np.arange(0, side + _KNOT_PX, _KNOT_PX) for side in (width, height))
+    return calibration.mm_from_px(np.stack(np.meshgrid(u, v), axis=-1)).astype(np.float32)
