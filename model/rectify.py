@@ -66,7 +66,7 @@ def seen_subcells(calibration: Calibration) -> NDArray[np.bool_]:
     height, width = grid.subcell_shape
     if calibration.lens is None:
         seen_width, seen_height = calibration.area_mm[2:]
-        return np.outer(np.arange(height) + 0.5 < seen_height, np.arange(width) + 0.5 < seen_width)
+        return (np.arange(height)[:, None] + 0.5 < seen_height) & (np.arange(width) + 0.5 < seen_width)
     seen = np.empty((height, width), dtype=np.bool_)
     max_u, max_v = (side - 0.5 for side in calibration.image_px)
     for top in range(0, height, _CHUNK_PX):
