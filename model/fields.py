@@ -26,7 +26,7 @@ class Fields:
     def __init__(self, document: object, what: str, path: str = "") -> None:
         self._what, self._path = what, path
         if not isinstance(document, dict):
-            _refuse(what, path or "the document", document, "must be a JSON object")
+            _refuse(what, path.removesuffix(".") or "the document", document, "must be a JSON object")
         self._values: dict[str, Any] = document
 
     def refuse(self, key: str, allowed: str) -> NoReturn:

@@ -191,8 +191,8 @@ class StainMap:
             ("px_to_mm", np.float64, (3, 3)),
         ):
             self._freeze(name, dtype, shape)
-        self._check_cells()
         self._check_numbers()
+        self._check_cells()
 
     def _freeze(self, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
         given = np.asarray(getattr(self, name))

@@ -29,7 +29,7 @@ def unpack_masks(masks: list[str]) -> NDArray[np.bool_]:
         if len(mask) != _HEX_DIGITS or not _HEX.issuperset(mask):
             raise ValueError(f"stain map: cells[{i}].mask is {mask!r}; it must be {_HEX_DIGITS} hex digits (100 bits)")
     packed = np.frombuffer(bytes.fromhex("".join(mask + "0" for mask in masks)), dtype=np.uint8)
-    return np.unpackbits(packed.reshape(len(masks), -1), axis=1, count=_BITS).astype(np.bool_)
+    return np.unpackbits(packed.reshape(-1, (_HEX_DIGITS + 1) // 2), axis=1, count=_BITS).astype(np.bool_)
 
 
 def round_classes(classes: NDArray[np.float32]) -> NDArray[np.float64]:

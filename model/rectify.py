@@ -79,7 +79,7 @@ def seen_subcells(calibration: Calibration) -> NDArray[np.bool_]:
     cells = grid.mm_from_cell(np.indices((grid.rows, grid.cols)).transpose(1, 2, 0))
     back = calibration.mm_from_px(calibration.px_from_mm(cells))
     honest = np.hypot(*(back - cells).transpose(2, 0, 1)) < 1
-    return np.logical_and(seen, honest.repeat(SUBCELLS, axis=0).repeat(SUBCELLS, axis=1))
+    return np.asarray(seen & honest.repeat(SUBCELLS, axis=0).repeat(SUBCELLS, axis=1))
 
 
 def picture_mask(stained: NDArray[np.bool_], calibration: Calibration) -> NDArray[np.bool_]:
