@@ -19,7 +19,7 @@ from model.packing import pack_masks, round_classes, unpack_masks
 from model.taxonomy import CHEMISTRIES
 
 finite = st.floats(-1e4, 1e4)
-grids = st.builds(Grid, rows=st.integers(1, 400), cols=st.integers(1, 400), origin_mm=st.tuples(finite, finite))
+grids = st.builds(Grid, rows=st.integers(1, 50), cols=st.integers(1, 50), origin_mm=st.tuples(finite, finite))
 
 
 @st.composite
