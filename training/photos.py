@@ -45,14 +45,18 @@ class PhotoTruth:
     quality: Quality
     chemistry: int | None = None
 
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Where stains are known to be, bool (h, w); None when nothing is known."""
+        return None if self.quality == "none" else self.components > 0
+
     @classmethod
     def from_mask(cls, mask: NDArray[np.bool_], quality: Quality, chemistry: int | None = None) -> PhotoTruth:
         """Components of a mask, bool (h, w)."""
         return cls(_components(mask)[0], quality, chemistry)
 
     @classmethod
-    def from_boxes(cls, boxes: NDArray[np.int_], shape: tuple[int, int], chemistry: int | None = None) -> PhotoTruth:
-        """One component per box; boxes int (n, 4) of left, top, right, bottom in px, ends excluded; shape (h, w)."""
+    def from_boxes(cls, boxes: NDArray[np.int32], shape: tuple[int, int], chemistry: int | None = None) -> PhotoTruth:
+        """One component per box; boxes int32 (n, 4) of left, top, right, bottom in px, ends excluded; shape (h, w)."""
         components = np.zeros(shape, np.int32)
         for number, (left, top, right, bottom) in enumerate(boxes, start=1):
             components[top:bottom, left:right] = number

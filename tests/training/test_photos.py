@@ -58,7 +58,7 @@ def test_false_components_lie_beside_the_mask() -> None:
 
 
 def test_boxes_are_found_by_a_tenth() -> None:
-    boxes = np.array([[10, 10, 30, 30], [50, 50, 70, 70]])
+    boxes = np.array([[10, 10, 30, 30], [50, 50, 70, 70]], np.int32)
     truth = PhotoTruth.from_boxes(boxes, (100, 100))
     outcome = score_photo(truth, square(100, 15, 15, 7))  # 49 of 400 px
     assert (outcome.components, outcome.found, outcome.hit_px) == (2, 1, 0)

@@ -1,0 +1,176 @@
+"""The sets that `training.evaluate` knows, one picture at a time, each with the hash of its data.
+
+| set | what | truth |
+|---|---|---|
+| testset | the frozen test set, datasets/testset.toml | per mm² |
+| eval_dev | 60 real photos of stained garments, 0.35 mm/px; scored rarely | masks of 29, chemistry of all |
+| clothing | validation photos of clean garments, whole, 1.7 mm/px | no stain anywhere |
+| FOLDER | scenes of `datasets.render`, or photos with masks or YOLO boxes | what the folder holds |
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets import scene as scene_files
+from datasets.readers import Problem, chemistry_of, picture_paths, read_box_folder, read_mask_folder
+from datasets.scene import Scene
+from model.picture import PictureError, read_picture
+from model.taxonomy import CHEMISTRIES
+from training.photos import PhotoTruth, Quality
+from training.provenance import REPO, hash_files
+
+EVAL_DEV_MM_PER_PX: Final = 0.35
+CLOTHING_MM_PER_PX: Final = 1.7
+TESTSET_SPEC: Final = REPO / "datasets" / "testset.toml"
+DATA_VARIABLE: Final = "SPOTGRID_DATA"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo to score: image uint8 (h, w, 3) RGB, what is known of it, and the scale the detector is told."""
+
+    name: str
+    image: NDArray[np.uint8] = field(repr=False)
+    truth: PhotoTruth
+    mm_per_px: float
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """A set: its kind says which of the scorers reads it.
+
+    Attributes:
+        name: for tables and file names.
+        kind: "scenes" gives `Scene`s, "photos" and "clean" give `Photo`s; clean ones hold no stain.
+        data_sha256: hash of the files, or of the specification that they are rendered from.
+        count: how many pictures there are, None when nobody knows before they are made.
+    """
+
+    name: str
+    kind: Literal["scenes", "photos", "clean"]
+    data_sha256: str
+    count: int | None
+    scenes: Iterable[Scene] = ()
+    photos: Iterable[Photo] = ()
+
+
+def data_root(given: Path | None) -> Path:
+    """The folder of real pictures: `--data`, else the environment variable SPOTGRID_DATA.
+
+    Raises:
+        ValueError: neither names a folder.
+    """
+    root = given or Path(os.environ.get(DATA_VARIABLE, ""))
+    if str(root) == "." or not root.is_dir():
+        raise ValueError(
+            f"data folder {str(root)!r} not found; give --data FOLDER or set {DATA_VARIABLE} (docs/data.md)"
+        )
+    return root
+
+
+def testset(root: Path | None) -> PictureSet:
+    """The frozen test set, rendered anew from its specification."""
+    from datasets.testset import iter_scenes, load_spec
+
+    spec = load_spec(TESTSET_SPEC)
+    return PictureSet("testset", "scenes", hash_files([TESTSET_SPEC]), None, scenes=iter_scenes(spec, data_root(root)))
+
+
+def eval_dev(root: Path | None, on_problem: Problem, no_chemistry: frozenset[str] = frozenset()) -> PictureSet:
+    """The real development photos: masks/ (29, with quality) and classes/ (31).
+
+    Args:
+        root: the data folder.
+        on_problem: told one line for each photo that is left out.
+        no_chemistry: names whose chemistry is not scored, such as photos of grass that are filed under earth.
+    """
+    folder = data_root(root) / "eval_dev"
+    masked, named = picture_paths(folder / "masks" / "images"), picture_paths(folder / "classes")
+    with (folder / "masks" / "meta.csv").open(newline="", encoding="utf-8") as file:
+        quality: dict[str, Quality] = {
+            r["name"]: "good" if r["quality"] == "good" else "rough" for r in csv.DictReader(file)
+        }
+
+    def photos() -> Iterator[Photo]:
+        for photo in read_mask_folder(folder / "masks", on_problem):
+            chemistry = None if photo.name in no_chemistry else _chemistry_index(photo.name)
+            truth = PhotoTruth.from_mask(photo.mask, quality[photo.name], chemistry)
+            yield Photo(photo.name, photo.image, truth, EVAL_DEV_MM_PER_PX)
+        for path, image in _pictures(named, on_problem):
+            chemistry = None if path.stem in no_chemistry else _chemistry_index(path.stem)
+            yield Photo(path.stem, image, _nothing_known(image, chemistry), EVAL_DEV_MM_PER_PX)
+
+    return PictureSet("eval_dev", "photos", hash_files([*masked, *named]), len(masked) + len(named), photos=photos())
+
+
+def clothing(root: Path | None, on_problem: Problem, split: str = "val") -> PictureSet:
+    """Photos of clean garments, whole: `val` is measured only; `train` serves calibration."""
+    folder = data_root(root) / "clothing" / split
+    return _clean(f"clothing {split}", picture_paths(folder), CLOTHING_MM_PER_PX, on_problem)
+
+
+def folder(root: Path, mm_per_px: float | None, on_problem: Problem) -> PictureSet:
+    """A folder of rendered scenes (`NAME.truth.png`), or of photos with masks or YOLO boxes at `mm_per_px`.
+
+    Raises:
+        ValueError: the folder is none of these, or photos come without a scale.
+    """
+    if names := list(scene_files.names(root)):
+        scenes = (scene_files.load(root, name) for name in names)
+        truth = [root / f"{name}.truth.png" for name in names]
+        return PictureSet(root.name, "scenes", hash_files(truth), len(names), scenes=scenes)
+    if not (root / "images").is_dir():
+        raise ValueError(
+            f"{root}: neither rendered scenes (NAME.truth.png) nor photos (images/ with masks/ or labels/) are there; "
+            f"--set takes testset, eval_dev, clothing or such a folder"
+        )
+    if mm_per_px is None:
+        raise ValueError(f"{root}: photos have no scale of their own; give --mm-per-px (0.02 to 5)")
+    paths = picture_paths(root / "images")
+    photos = _masked if (root / "masks").is_dir() else _boxed
+    return PictureSet(root.name, "photos", hash_files(paths), len(paths), photos=photos(root, mm_per_px, on_problem))
+
+
+def _masked(root: Path, mm_per_px: float, on_problem: Problem) -> Iterator[Photo]:
+    for photo in read_mask_folder(root, on_problem):
+        truth = PhotoTruth.from_mask(photo.mask, "good", _chemistry_index(photo.name))
+        yield Photo(photo.name, photo.image, truth, mm_per_px)
+
+
+def _boxed(root: Path, mm_per_px: float, on_problem: Problem) -> Iterator[Photo]:
+    for photo in read_box_folder(root, on_problem):
+        named = {_chemistry_index(name) for name in photo.classes}
+        chemistry = named.pop() if len(named) == 1 else None  # one photo, two chemistries: no truth for the photo
+        shape = photo.image.shape[0], photo.image.shape[1]
+        yield Photo(photo.name, photo.image, PhotoTruth.from_boxes(photo.boxes_px, shape, chemistry), mm_per_px)
+
+
+def _clean(name: str, paths: list[Path], mm_per_px: float, on_problem: Problem) -> PictureSet:
+    photos = (Photo(path.stem, image, _nothing_known(image), mm_per_px) for path, image in _pictures(paths, on_problem))
+    return PictureSet(name, "clean", hash_files(paths), len(paths), photos=photos)
+
+
+def _pictures(paths: list[Path], on_problem: Problem) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    for path in paths:
+        try:
+            yield path, read_picture(path)
+        except PictureError as error:
+            on_problem(str(error))
+
+
+def _nothing_known(image: NDArray[np.uint8], chemistry: int | None = None) -> PhotoTruth:
+    return PhotoTruth(np.zeros(image.shape[:2], np.int32), "none", chemistry)
+
+
+def _chemistry_index(name: str) -> int | None:
+    chemistry = chemistry_of(name)
+    return None if chemistry is None else CHEMISTRIES.index(chemistry)
