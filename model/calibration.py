@@ -250,9 +250,10 @@ class Calibration:
         try:
             return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
         except OSError as error:
-            raise ValueError(f"calibration {path}: {error.strerror}; make one with `spotgrid calibrate run`") from error
+            raise ValueError(f"file {path}: {error.strerror}; make one with `spotgrid calibrate run`") from error
         except ValueError as error:  # broken JSON and broken UTF-8 too
-            raise type(error)(f"calibration {path}: {error}") from error
+            kind = LimitError if isinstance(error, LimitError) else ValueError
+            raise kind(f"file {path}: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         """The calibration as a `spotgrid.calibration/v1` object, numbers in full precision."""
