@@ -156,13 +156,23 @@ def test_one_blot_has_one_chemistry_over_all_its_cells() -> None:
 
 
 def test_blots_join_at_corners_and_not_across_a_gap() -> None:
+    logit = quiet(2, 2)
+    logit[9, 9] = logit[10, 10] = 5  # cells (0, 0) and (1, 1), joined by a corner
+    logit[8, 11] = 5  # cell (0, 1), apart from both
+    chemistry = only(OIL, logit.shape)
+    chemistry[:, 9, 9] = np.eye(6)[PROTEIN]
+    cells = found(logit, chemistry, threshold=0.2)
+    assert list(zip(cells.row, cells.col, strict=True)) == [(0, 0), (0, 1), (1, 1)]
+    np.testing.assert_allclose(cells.classes[:, PROTEIN], [0.5, 0, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(cells.classes[:, OIL], [0.5, 1, 0.5], rtol=1e-6)
+
+
+def test_two_blots_in_a_cell_mix_by_their_size() -> None:
     logit = quiet(1, 1)
-    logit[2, 2] = logit[3, 3] = 3  # joined by a corner
-    logit[8, 8] = 3  # apart
+    logit[2, 2:4] = logit[8, 8] = 5
     chemistry = only(PROTEIN, logit.shape)
-    chemistry[:, 3, 3] = chemistry[:, 8, 8] = np.eye(6)[OIL]
-    cells = found(logit, chemistry)  # the cell mixes: two sub-cells of a half-half blot, one of oil
-    np.testing.assert_allclose(cells.classes[0, [PROTEIN, OIL]], [1 / 3, 2 / 3], rtol=1e-6)
+    chemistry[:, 8, 8] = np.eye(6)[OIL]
+    np.testing.assert_allclose(found(logit, chemistry).classes[0, [PROTEIN, OIL]], [2 / 3, 1 / 3], rtol=1e-6)
 
 
 def test_a_cell_takes_its_own_blots_only() -> None:
