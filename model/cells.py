@@ -76,8 +76,13 @@ def cell_confidence(stain_logit: NDArray[np.float32], head: CellHead) -> NDArray
 
     Returns:
         float32 (rows, cols), 0 to 1; 0 where a whole cell is padding, whatever the head says.
+
+    Raises:
+        ValueError: a logit is NaN (it would pass for clean cloth), or the sides are not multiples of 10.
     """
     features = cell_features(stain_logit)
+    if np.isnan(features).any():
+        raise ValueError("the network gave logits that are not numbers: its file is broken, export or fetch it again")
     score = features @ np.asarray(head.weights, dtype=np.float32) + np.float32(head.bias)
     confidence = 1 / (1 + np.exp(-np.clip(score, -80, 80)))
     return np.where(features[..., 0] > PAD_LOGIT, confidence, 0).astype(np.float32)
@@ -105,7 +110,7 @@ def cells_from_logits(
         unsure_below: a cell is unsure when its highest class lies below this.
 
     Raises:
-        ValueError: the maps' sides differ or are not multiples of 10.
+        ValueError: the maps' sides differ or are not multiples of 10, or a logit is NaN.
     """
     if chemistry_prob.shape[1:] != stain_logit.shape:
         raise ValueError(f"chemistry map {chemistry_prob.shape[1:]} and stain map {stain_logit.shape} differ in size")

@@ -85,6 +85,13 @@ def test_wild_logits_stay_finite() -> None:
     np.testing.assert_array_equal(confidence > 0.5, [[True, False, False]])
 
 
+def test_logits_that_are_no_numbers_are_not_clean_cloth() -> None:
+    logit = quiet()
+    logit[3, 7] = np.nan
+    with pytest.raises(ValueError, match="logits that are not numbers"):
+        found(logit)
+
+
 @pytest.mark.parametrize("weights", [(1.0, 2.0), (1.0, 2.0, float("nan"))])
 def test_broken_heads_are_refused(weights: Any) -> None:
     with pytest.raises(ValueError, match="3 finite weights"):
