@@ -100,10 +100,12 @@ class Level:
 
     def _image_row(self, row: int) -> NDArray[np.uint8]:
         """Pixels under a row of tiles with its rim: uint8 (tile, lattice width, 3)."""
-        y = _mirrored(row * self._core - self._halo, self._tile, self.height)
-        x = _mirrored(-self._halo, self._tile_cols * self._core + 2 * self._halo, self.width)
-        top = int(y.min())
-        return self._canvas.reduced(self._factor, top, int(y.max()) + 1)[y - top][:, x]
+        top = row * self._core - self._halo
+        bottom, right = top + self._tile, self._tile_cols * self._core + self._halo
+        inside = self._canvas.reduced(self._factor, max(top, 0), min(bottom, self.height))
+        # A rim is never higher than what is inside, so these mirrors are the canvas's own; below them lies no output.
+        borders = max(-top, 0), max(bottom - self.height, 0), self._halo, right - self.width
+        return np.asarray(cv2.copyMakeBorder(inside, *borders, cv2.BORDER_REFLECT), dtype=np.uint8)
 
     def _context_row(self, row: int) -> NDArray[np.float32]:
         """The coarser level's features over `_image_row`: float32 (C, tile / 8, lattice width / 8)."""
