@@ -23,7 +23,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Room -> what of ours it may import beside itself. `spotgrid.py`, `benchmarks/` and `tests/` join rooms freely."""
 
-TORCH_HOMES: Final = ("training", "model.network", "datasets.torch_dataset")
+TORCH_HOMES: Final = ("training", "model.network", "datasets.torch_data")
 """The only modules that may import torch, or import a module that does."""
 
 TORCH_FAMILY: Final = frozenset({"torch", "torchvision", "timm", "tensorboard", "onnxscript"})
@@ -58,6 +58,18 @@ def _imports(nodes: Iterable[ast.AST], package: list[str]) -> Iterator[tuple[int
             for argument in node.args[:1]:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                     yield node.lineno, argument.value
+
+
+def guarded_lines(source: str) -> set[int]:
+    """Lines of imports inside `try: ... except ImportError` (or ModuleNotFoundError): what code can do without."""
+    lines: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Try):
+            caught = {ast.unparse(handler.type) for handler in node.handlers if handler.type}
+            if caught & {"ImportError", "ModuleNotFoundError"}:
+                parts = (part for statement in node.body for part in ast.walk(statement))
+                lines |= {part.lineno for part in parts if isinstance(part, (ast.Import, ast.ImportFrom))}
+    return lines
 
 
 def _called(call: ast.Call) -> str:

@@ -1,0 +1,122 @@
+"""Put measured figures into the README, from what `training.evaluate` wrote, and from nothing else.
+
+python .ci/figures.py results/*/metrics.json   # collect runs into model/weights/spotgrid-s.metrics.json, then write
+python .ci/figures.py                          # write the README's table anew from the collected ones
+python .ci/figures.py --check                  # fail when the README does not say what the collected ones say
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+COLLECTED = ROOT / "model" / "weights" / "spotgrid-s.metrics.json"
+SCHEMA: Final = "spotgrid.figures/v1"
+OPEN, CLOSE = "<!-- figures: written by .ci/figures.py -->", "<!-- /figures -->"
+HEAVY = ("curve", "failed_cells")  # long lists that no table needs
+
+Document = dict[str, Any]
+Read = Callable[[Document], Any]
+
+
+def _cell_f1(document: Document) -> Any:
+    rows = (row for row in document["cells"] if row["over"] == "all pictures" and "2 mm²" in row["scope"])
+    return next(rows)["f1"]
+
+
+ROWS: Final[tuple[tuple[str, str, int, Read], ...]] = (
+    ("eval_dev", "real photographs of stains: pixel F1, pooled", 2, lambda d: d["pixels"]["f1"]),
+    ("eval_dev", "the same: stains found, share of components", 2, lambda d: d["components"]["recall"]),
+    ("eval_dev", "the same: false components", 0, lambda d: d["components"]["false"]),
+    ("clothing", "real clean garments: false cells per m²", 1, lambda d: d["false_cells_per_m2"]),
+    ("testset", "rendered test set: cell F1, stains of 2 mm² or more and ΔE 8 or more", 2, _cell_f1),
+    ("testset", "the same: such stains found", 2, lambda d: d["stains"]["plain"]),
+    ("testset", "the same: false cells per m² of clean cloth", 1, lambda d: d["false_cells_per_m2"]),
+    ("testset", "the same: right chemistry of found stains", 2, lambda d: d.get("chemistry", {}).get("top1")),
+)
+"""Set, what is said, decimals, and where it stands in `training.evaluate`'s document."""
+
+
+def is_classical(document: Document) -> bool:
+    """Whether this is the floor of difficulty: no model file was measured."""
+    return document["origin"]["model_sha256"] is None
+
+
+def collect(paths: list[Path]) -> Document:
+    """Documents of complete runs, one a set and subject, without their long lists."""
+    documents = []
+    for path in paths:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["limit"] is not None:
+            raise ValueError(f"{path}: was stopped after --limit {document['limit']} pictures; run it whole")
+        documents.append({key: value for key, value in document.items() if key not in HEAVY})
+    if len({document["origin"]["model_sha256"] for document in documents if not is_classical(document)}) > 1:
+        raise ValueError("the runs are of different model files; a table must be about one")
+    return {"schema": SCHEMA, "documents": documents}
+
+
+def show(entry: Any, digits: int) -> str:
+    """`0.71 (0.66-0.75)` with its 95 % interval, a bare number, or an empty cell where nothing was measured."""
+    if entry is None or (isinstance(entry, dict) and entry["value"] is None):
+        return ""
+    if not isinstance(entry, dict):
+        return f"{entry:.{digits}f}"
+    return f"{entry['value']:.{digits}f} ({entry['low']:.{digits}f}-{entry['high']:.{digits}f})"
+
+
+def render(collected: Document) -> str:
+    """The README's table."""
+    by_place = {(d["set"], is_classical(d)): d for d in collected["documents"]}
+    lines = ["| figure | Spotgrid | classical detector |", "|---|---:|---:|"]
+    for set_name, label, digits, read in ROWS:
+        found = (by_place.get((set_name, classical)) for classical in (False, True))
+        cells = ["" if document is None else show(read(document), digits) for document in found]
+        if any(cells):
+            lines.append(f"| {label} | {cells[0]} | {cells[1]} |")
+    origins = [document["origin"] for document in collected["documents"] if not is_classical(document)]
+    dates = sorted({origin["date"][:10] for origin in origins})
+    said = (
+        f"Measured {' to '.join(dict.fromkeys([dates[0], dates[-1]]))} with {origins[0]['subject']}" if origins else ""
+    )
+    return "\n".join(lines) + f"\n\n{said}; in brackets the 95 % bootstrap interval.\n"
+
+
+def written(readme: str, table: str) -> str:
+    """The README with `table` between its marks."""
+    before, _, rest = readme.partition(OPEN)
+    _, mark, after = rest.partition(CLOSE)
+    if not mark:
+        raise ValueError(f"README.md has no place for the table: put {OPEN} and {CLOSE} into it")
+    return f"{before}{OPEN}\n\n{table}\n{CLOSE}{after}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Collect, write or check; 0 done, 1 the README says something else, 2 the call was wrong."""
+    parser = argparse.ArgumentParser(prog="python .ci/figures.py", description=__doc__.splitlines()[0])
+    parser.add_argument("metrics", nargs="*", type=Path, help="metrics.json files of training.evaluate --out")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the README is out of date")
+    args = parser.parse_args(argv)
+    try:
+        if args.metrics:
+            text = json.dumps(collect(args.metrics), indent=1, ensure_ascii=False) + "\n"
+            COLLECTED.write_text(text, encoding="utf-8")
+        readme = README.read_text(encoding="utf-8")
+        new = written(readme, render(json.loads(COLLECTED.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, KeyError) as error:
+        print(f"figures: {error}", file=sys.stderr)
+        return 2
+    if not args.check:
+        README.write_text(new, encoding="utf-8")
+    elif new != readme:
+        print("figures: README.md is out of date; run python .ci/figures.py", file=sys.stderr)
+    return int(args.check and new != readme)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

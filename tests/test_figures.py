@@ -1,0 +1,88 @@
+"""The README's table holds measured figures, of whole runs of one model, and nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.markdown import ROOT
+
+
+def load() -> ModuleType:
+    """.ci/figures.py as a module; .ci is no package."""
+    spec = importlib.util.spec_from_file_location("figures", ROOT / ".ci" / "figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+figures = load()
+
+
+def clothing(value: float, sha256: str | None = "ab", limit: int | None = None) -> dict[str, Any]:
+    """A document of `training.evaluate --set clothing`, as far as the table reads it."""
+    entry = {"value": value, "low": value - 1, "high": value + 1, "n": 9}
+    origin = {"model_sha256": sha256, "date": "2026-11-23T02:00:00Z", "subject": "net" if sha256 else "classical"}
+    return {"set": "clothing", "limit": limit, "origin": origin, "false_cells_per_m2": entry, "curve": [1, 2]}
+
+
+def saved(folder: Path, *documents: dict[str, Any]) -> list[Path]:
+    """The documents as files."""
+    paths = [folder / f"{number}.json" for number in range(len(documents))]
+    for path, document in zip(paths, documents, strict=True):
+        path.write_text(json.dumps(document))
+    return paths
+
+
+def test_the_readme_says_what_was_measured() -> None:
+    if figures.COLLECTED.is_file():
+        assert figures.main(["--check"]) == 0, "run python .ci/figures.py"
+    else:
+        between = figures.README.read_text().partition(figures.OPEN)[2].partition(figures.CLOSE)[0]
+        assert between.strip() == "", "the README shows figures that no committed file holds"
+
+
+def test_a_table_of_two_subjects(tmp_path: Path) -> None:
+    collected = figures.collect(saved(tmp_path, clothing(8.6), clothing(4400.0, None)))
+    assert "curve" not in collected["documents"][0]
+    table = figures.render(collected)
+    assert "| real clean garments: false cells per m² | 8.6 (7.6-9.6) | 4400.0 (4399.0-4401.0) |" in table
+    assert "Measured 2026-11-23 with net;" in table
+    assert "eval_dev" not in table
+
+
+def test_runs_that_were_cut_or_mixed_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--limit 5"):
+        figures.collect(saved(tmp_path, clothing(1.0, limit=5)))
+    with pytest.raises(ValueError, match="different model files"):
+        figures.collect(saved(tmp_path, clothing(1.0, "ab"), clothing(1.0, "cd")))
+
+
+def test_the_table_goes_between_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{figures.OPEN}\nold\n{figures.CLOSE}\nafter\n")
+    monkeypatch.setattr(figures, "README", readme)
+    monkeypatch.setattr(figures, "COLLECTED", tmp_path / "collected.json")
+    paths = [str(path) for path in saved(tmp_path, clothing(8.6))]
+    assert figures.main([*paths, "--check"]) == 1
+    assert figures.main([]) == 0
+    assert figures.main(["--check"]) == 0
+    text = readme.read_text()
+    assert text.startswith("before")
+    assert text.endswith("after\n")
+    assert "8.6" in text
+    assert "old" not in text
+
+
+def test_a_readme_without_marks_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no place for the table"):
+        figures.written("nothing", "table")
