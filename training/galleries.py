@@ -120,8 +120,7 @@ class Album:
         cells = np.argwhere(score > 0)
         self._counts[kind] = self._counts.get(kind, 0) + len(cells)
         heap = self._kept.setdefault(kind, [])
-        worst = np.argsort(-score[cells[:, 0], cells[:, 1]], kind="stable")[:_PER_PICTURE]
-        for row, col in cells[worst]:
+        for row, col in _apart(cells[np.argsort(-score[cells[:, 0], cells[:, 1]], kind="stable")]):
             value = float(score[row, col])
             if len(heap) < self.keep or value > heap[0][0]:
                 tile = _around(row, col, image, mm_per_px, masks)
@@ -138,6 +137,17 @@ class Album:
             if worst_first:
                 save_png(self.folder / f"{kind}.png", contact_sheet([(tile, text) for _, _, tile, text in worst_first]))
         return dict(self._counts)
+
+
+def _apart(cells: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The first few cells, int (n, 2), that do not show up in each other's crops."""
+    chosen: list[NDArray[np.intp]] = []
+    for cell in cells:
+        if all(np.abs(cell - other).max() * CELL_MM > _AROUND_MM / 2 for other in chosen):
+            chosen.append(cell)
+        if len(chosen) == _PER_PICTURE:
+            break
+    return chosen
 
 
 def _around(row: int, col: int, image: Image, mm_per_px: float, masks: tuple[Mask, Mask]) -> Image:

@@ -221,7 +221,7 @@ class _Table:
             figure = self.bootstrap.ratio(use * false, area)
             rows.append({"part": part, "pictures": int(use.sum()), "m2": round(float(area.sum()), 4)})
             rows[-1]["false_cells_per_m2"] = figure.to_json()
-            rows[-1]["free_of_false_cells"] = round(float((false[use] == 0).mean()), 4)
+            rows[-1]["free_of_false_cells"] = self.bootstrap.ratio(use & (false == 0), use).to_json()
         return rows
 
     def stains_by_bin(self) -> dict[str, Any]:

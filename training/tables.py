@@ -32,14 +32,7 @@ def scene_tables(result: dict[str, Any]) -> str:
     parts = [
         f"Threshold {result['threshold']:g}; {result['pictures']} pictures, {result['clean_m2']:.2f} m² clean. "
         f"In brackets: 95 % bootstrap interval by picture.",
-        markdown(
-            ["cells", "precision", "recall", "F1"],
-            [
-                [f"{row['scope']}, {row['over']}", *(figure(row[key]) for key in ("precision", "recall", "f1"))]
-                for row in result["cells"]
-            ],
-        ),
-        markdown(["other", "value"], _others(result)),
+        markdown(["figure", "value"], _figures(result)),
         markdown(
             ["part", "pictures", "m²", "false cells per m²", "pictures without a false cell"],
             [
@@ -55,13 +48,20 @@ def scene_tables(result: dict[str, Any]) -> str:
         ),
     ]
     if result["stains"]["all"]["n"]:
-        parts += [_found(result["stains"]), _area_errors(result["area_error"])]
+        parts += [_cells(result["cells"]), _found(result["stains"]), _area_errors(result["area_error"])]
     if result.get("chemistry", {}).get("top1", {}).get("n"):
         parts.append(confusion_table(result["chemistry"]))
     return "\n\n".join(parts)
 
 
-def _others(result: dict[str, Any]) -> list[list[str]]:
+def _cells(rows: list[dict[str, Any]]) -> str:
+    return markdown(
+        ["cells", "precision", "recall", "F1"],
+        [[f"{r['scope']}, {r['over']}", *(figure(r[key]) for key in ("precision", "recall", "f1"))] for r in rows],
+    )
+
+
+def _figures(result: dict[str, Any]) -> list[list[str]]:
     calibration = result["calibration"]
     rows = [
         ["false cells per m² of clean cloth", figure(result["false_cells_per_m2"], 2)],

@@ -82,7 +82,7 @@ def test_false_cells_are_counted_on_judged_clean_cloth(summary: dict[str, Any]) 
     assert summary["clean_m2"] == pytest.approx(8e-4)
     assert summary["false_cells_per_m2"]["value"] == pytest.approx(1 / 8e-4)
     clean, stained = summary["parts"]
-    assert (clean["part"], clean["free_of_false_cells"]) == ("clean", 0.0)
+    assert (clean["part"], clean["free_of_false_cells"]["value"]) == ("clean", 0.0)
     assert stained["false_cells_per_m2"]["value"] == pytest.approx(1 / 10e-4)
 
 

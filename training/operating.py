@@ -1,0 +1,236 @@
+"""From raw logits to a probability that can be trusted, and from prices to operating thresholds.
+
+Everything here is small arithmetic on numbers collected by `training.calibrate`: no picture, no network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize, minimize_scalar
+
+from model.cells import CellHead
+from model.fields import Fields
+
+SCHEMA: Final = "spotgrid.calibration-of-model/v1"
+FILE_NAME: Final = "calibration.json"
+CELLS_PER_M2: Final = 10_000.0
+SHIFTS: Final = tuple(np.linspace(-3, 3, 25).tolist())
+_RIDGE: Final = 1e-4
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What errors cost, in units of one false cell, and how often cells are stained.
+
+    All defaults are assumptions, to be replaced by `savings` once a shop has measured its own.
+
+    Attributes:
+        miss: a stained cell that is not treated: a share of them leads to a rewash or a complaint.
+        false: a clean cell that is treated: agent, rig seconds, the risk of a ring.
+        prior: share of a garment's cells that are stained.
+        budget_per_m2: false cells per m² of clean cloth that may not be exceeded, whatever the prices say.
+    """
+
+    miss: float = 20.0
+    false: float = 1.0
+    prior: float = 0.02
+    budget_per_m2: float = 10.0
+
+    def __post_init__(self) -> None:
+        if min(self.miss, self.false, self.budget_per_m2) <= 0 or not 0 < self.prior < 1:
+            raise ValueError(f"{self}: prices and the budget must be above 0, the prior between 0 and 1")
+
+
+PRESETS: Final[Mapping[str, Prices]] = {
+    "default": Prices(),
+    "thorough": Prices(miss=100.0, budget_per_m2=50.0),
+    "thrifty": Prices(miss=5.0, budget_per_m2=2.0),
+}
+"""`thorough` for garments whose owner looks twice, `thrifty` for bulk work in which a rewash is cheap."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What an export needs besides the weights. The defaults are neutral: the strongest mm² decides at p = 0.5.
+
+    Attributes:
+        cell_head: from a cell's logits to its confidence.
+        temperature: divides chemistry logits.
+        stain_shift: added to stain logits.
+        presets: threshold on cell confidence by name, "default" among them.
+        unsure_below: a chemistry is unsure below this probability.
+        origin: how it came about, for people; JSON types only.
+    """
+
+    cell_head: CellHead = field(default_factory=lambda: CellHead((1.0, 0.0, 0.0), 0.0))
+    temperature: float = 1.0
+    stain_shift: float = 0.0
+    presets: Mapping[str, float] = field(default_factory=lambda: {"default": 0.5, "thorough": 0.3, "thrifty": 0.7})
+    unsure_below: float = 0.5
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, run: Path) -> Path:
+        """Write `calibration.json` into a run's folder."""
+        document = {
+            "schema": SCHEMA,
+            "cell_head": {"weights": list(self.cell_head.weights), "bias": self.cell_head.bias},
+            "temperature": self.temperature,
+            "stain_shift": self.stain_shift,
+            "presets": dict(self.presets),
+            "unsure_below": self.unsure_below,
+            "origin": dict(self.origin),
+        }
+        path = run / FILE_NAME
+        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, run: Path) -> Calibration | None:
+        """Read a run's `calibration.json`; None when there is none.
+
+        Raises:
+            ValueError: it is not one of ours; the message names the field.
+        """
+        path = run / FILE_NAME
+        if not path.is_file():
+            return None
+        top = Fields(json.loads(path.read_text(encoding="utf-8")), "model calibration")
+        top.schema(SCHEMA)
+        head = top.object("cell_head")
+        w_max, w_top4, w_area = head.array("weights", 3).tolist()
+        presets = top.object("presets")
+        return cls(
+            CellHead((w_max, w_top4, w_area), head.number("bias")),
+            top.number("temperature", 0.05, 20),
+            top.number("stain_shift", -10, 10),
+            {name: presets.number(name, 0, 1) for name in top.get("presets")},
+            top.number("unsure_below", 0, 1),
+            top.get("origin"),
+        )
+
+
+def fit_cell_head(
+    features: NDArray[np.floating[Any]], labels: NDArray[np.bool_], weights: NDArray[np.floating[Any]] | None = None
+) -> CellHead:
+    """Logistic regression by L-BFGS; weights on features are kept at 0 or above: more evidence never lowers confidence.
+
+    Args:
+        features: float (n, 3), `model.cells.cell_features`.
+        labels: bool (n,), whether the cell is truly stained; both kinds must occur.
+        weights: float (n,), how much each cell counts; None = all the same. See `prior_weights`.
+
+    Raises:
+        ValueError: only one kind of cell.
+    """
+    if labels.all() or not labels.any():
+        raise ValueError(f"{int(labels.sum())} of {len(labels)} cells are stained; a cell head needs both kinds")
+    x = np.asarray(features, np.float64)
+    centre, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
+    x = (x - centre) / scale
+    share = np.full(len(x), 1 / len(x)) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
+    sign = np.where(labels, 1.0, -1.0)
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = sign * (x @ parameters[:3] + parameters[3])
+        pull = -share * sign / (1 + np.exp(np.clip(margin, -500, 500)))
+        slope = np.append(x.T @ pull + _RIDGE * parameters[:3], pull.sum())
+        return float(share @ np.logaddexp(0, -margin) + _RIDGE / 2 * parameters[:3] @ parameters[:3]), slope
+
+    bounds = [(0, None)] * 3 + [(None, None)]
+    found = minimize(loss, np.array([1.0, 0.0, 0.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds)
+    slopes = found.x[:3] / scale
+    return CellHead((float(slopes[0]), float(slopes[1]), float(slopes[2])), float(found.x[3] - slopes @ centre))
+
+
+def prior_weights(labels: NDArray[np.bool_], group: NDArray[np.int_], prior: float) -> NDArray[np.float64]:
+    """Weights that give stained cells the share `prior`, and every group of clean cells an equal share of the rest.
+
+    Args:
+        labels: bool (n,), truly stained.
+        group: int (n,), which set a cell comes from, so that a large set of easy cells does not drown a hard one.
+        prior: 0 to 1.
+    """
+    weights = np.zeros(len(labels))
+    weights[labels] = prior / labels.sum()
+    groups = np.unique(group[~labels])
+    for name in groups:
+        rows = ~labels & (group == name)
+        weights[rows] = (1 - prior) / len(groups) / rows.sum()
+    return weights
+
+
+def confidence(features: NDArray[np.floating[Any]], head: CellHead) -> NDArray[np.float64]:
+    """Cell confidence of features (n, 3), as `model.cells.cell_confidence` computes it."""
+    score = np.asarray(features, np.float64) @ np.array(head.weights) + head.bias
+    return np.asarray(1 / (1 + np.exp(-np.clip(score, -80, 80))))
+
+
+def fit_temperature(log_probability: Sequence[NDArray[np.floating[Any]]], truth: Sequence[int]) -> float:
+    """The temperature that makes the mean probability over a stain most likely, by a bounded search (0.3 to 5).
+
+    Args:
+        log_probability: one float (k, 6) per stain: log probabilities at some of its mm².
+        truth: its chemistry.
+    """
+    if not truth:
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        total = 0.0
+        for rows, label in zip(log_probability, truth, strict=True):
+            scaled = np.asarray(rows, np.float64) / np.exp(log_temperature)
+            exp = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+            total -= float(np.log(np.maximum((exp / exp.sum(axis=1, keepdims=True)).mean(axis=0)[label], 1e-12)))
+        return total
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.3), np.log(5)), method="bounded").x))
+
+
+def best_shift(predicted_mm2: NDArray[np.floating[Any]], true_mm2: NDArray[np.floating[Any]]) -> float:
+    """The shift of `SHIFTS` with the smallest median area error; the smallest shift among equals.
+
+    Args:
+        predicted_mm2: float (stains, len(SHIFTS)), each stain's predicted area at each shift.
+        true_mm2: float (stains,).
+    """
+    if not len(true_mm2):
+        return 0.0
+    error = np.median(np.abs(predicted_mm2 / true_mm2[:, None] - 1), axis=0)
+    best = np.lexsort((np.abs(SHIFTS), error.round(4)))[0]
+    return float(SHIFTS[best])
+
+
+def choose_threshold(
+    stained: NDArray[np.floating[Any]], clean: Sequence[NDArray[np.floating[Any]]], prices: Prices
+) -> dict[str, float]:
+    """The threshold of least expected cost within the budget of false cells.
+
+    Args:
+        stained: confidences of truly stained cells.
+        clean: confidences of clean cells, one array per set; the worst set must keep the budget, and its rate is paid.
+        prices: see `Prices`.
+
+    Returns:
+        threshold, its cell recall, its false cells per m² (of the worst set) and the expected cost per m².
+    """
+    thresholds = np.unique(np.concatenate([1 / (1 + np.exp(-np.linspace(-4, 7, 221))), [0.999]])).round(4)
+    recall = 1 - np.searchsorted(np.sort(stained), thresholds, side="left") / len(stained)
+    share = np.max([1 - np.searchsorted(np.sort(c), thresholds, side="left") / len(c) for c in clean], axis=0)
+    cost = CELLS_PER_M2 * (prices.prior * (1 - recall) * prices.miss + (1 - prices.prior) * share * prices.false)
+    allowed = np.nonzero(share * CELLS_PER_M2 <= prices.budget_per_m2)[0]
+    # Should no threshold keep the budget, the strictest one is the nearest to it, and its rate shows that it fails.
+    best = int(allowed[np.argmin(cost[allowed])]) if len(allowed) else len(thresholds) - 1
+    figures = {
+        "threshold": thresholds,
+        "recall": recall,
+        "false_cells_per_m2": share * CELLS_PER_M2,
+        "cost_per_m2": cost,
+    }
+    return {name: round(float(values[best]), 4) for name, values in figures.items()}
