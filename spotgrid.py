@@ -1,0 +1,174 @@
+"""The front door: one command line, each command's room opened only when that command is called.
+
+spotgrid detect coat.jpg --mm-per-px 0.35 --out out
+spotgrid demo
+spotgrid --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+
+AddArguments = Callable[[argparse.ArgumentParser], None]
+Run = Callable[[argparse.Namespace], int]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command and the module behind it.
+
+    `arguments` and `run` are that module's own `add_arguments(parser)` and `run(args) -> int` unless given here.
+    """
+
+    module: str
+    summary: str
+    example: str
+    arguments: AddArguments | None = None
+    run: Run | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether this installation has the module: a command without its room is not offered."""
+        room = self.module.partition(".")[0]
+        return find_spec(room) is not None and find_spec(self.module) is not None
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments; imports its module."""
+        (self.arguments or import_module(self.module).add_arguments)(parser)
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Do it; returns the exit code."""
+        return int((self.run or import_module(self.module).run)(args))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        argv: the arguments after the program's name; None = this process's.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 the call was wrong, 130 stopped by Ctrl-C.
+    """
+    # Pictures carry broken metadata more often than not; what matters of them is said in our own words.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        code = _dispatch(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse has said why
+        return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does: nothing to say, nobody to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends
+        return FAILED
+    except KeyboardInterrupt:
+        print("spotgrid: stopped", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def _dispatch(argv: list[str]) -> int:
+    commands = {name: command for name, command in COMMANDS.items() if command.present}
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    parser = argparse.ArgumentParser(
+        prog="spotgrid",
+        description="Find stains on garments, to the square millimetre.",
+        epilog="example: spotgrid detect coat.jpg --mm-per-px 0.35 --out out",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    below = parser.add_subparsers(dest="command", title="commands")
+    for name, command in commands.items():
+        own = below.add_parser(
+            name,
+            help=command.summary,
+            epilog=f"example: {command.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name == chosen:  # the others' rooms stay closed
+            command.add_arguments(own)
+    args = parser.parse_args(argv)
+    if args.version:
+        print(f"spotgrid {_version()}")
+        return DONE
+    if args.command is None:
+        parser.error(f"no command is given; the commands are {', '.join(commands)} (see spotgrid --help)")
+    return commands[args.command](args)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("spotgrid")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        project = tomllib.loads((Path(__file__).parent / "pyproject.toml").read_text(encoding="utf-8"))
+        return str(project["project"]["version"])
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Render a shirt with known stains, find them, and say what was found against what was there."
+    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="where to write (default: demo)")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="another network than the one that comes along")
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from datasets.demo import run
+    from model.onnx_file import ModelFileError
+
+    try:
+        return run(args.out, args.model)
+    except (ModelFileError, OSError) as error:
+        print(f"spotgrid demo: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _schema_arguments(parser: argparse.ArgumentParser) -> None:
+    from model.schema import SCHEMAS
+
+    names = ", ".join(SCHEMAS)
+    parser.description = f"Print the JSON Schema of a format: {names}."
+    parser.add_argument("name", metavar="NAME", help="full or short name: spotgrid.stainmap/v1 or stainmap")
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from model.schema import schema_text
+
+    try:
+        sys.stdout.write(schema_text(args.name))
+    except ValueError as error:
+        print(f"spotgrid schema: {error}", file=sys.stderr)
+        return WRONG_CALL
+    return DONE
+
+
+COMMANDS: Final = {
+    "detect": Command(
+        "model.command", "find the stains in pictures", "spotgrid detect coat.jpg --mm-per-px 0.35 --out out"
+    ),
+    "demo": Command(
+        "datasets.demo", "spill on a rendered shirt, look at it, compare", "spotgrid demo", _demo_arguments, _demo
+    ),
+    "report": Command(
+        "savings.command", "say what cleaning by the cell saves", "spotgrid report --region cn --out report.html"
+    ),
+    "schema": Command(
+        "model.schema", "print a format's JSON Schema", "spotgrid schema stainmap", _schema_arguments, _schema
+    ),
+    "doctor": Command("model.doctor", "say what is installed and whether it works", "spotgrid doctor"),
+}
+"""In the order of help. A new room adds a line here."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
