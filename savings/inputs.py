@@ -139,6 +139,11 @@ def keys() -> dict[str, Key]:
     return {name: Key(name, row["unit"], row["group"], {"en": row["en"], "zh": row["zh"]}) for name, row in rows}
 
 
+def catalogue() -> dict[str, Any]:
+    """The words of the report by table, name and language (`data/text.toml`)."""
+    return _data("text.toml")
+
+
 @lru_cache(maxsize=1)
 def sources() -> dict[str, Source]:
     """Every source by its short name."""
@@ -366,6 +371,6 @@ POSITIVE: Final = frozenset(
         "pieces_per_stop",
         "worker_year",
         "sale_price",
-    }  # fmt: skip
+    }
 )
 """Inputs that something is divided by: zero would have no meaning."""

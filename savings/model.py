@@ -138,6 +138,7 @@ def _fates(b: Book) -> None:
     dosed = rest - handed
     b.let("false_per_garment", dosed * b["false_cells"] * b["garment_area"], "cell/garment")
     b.let("ring_rate", b["false_per_garment"] * b["ring_share"], _SHARE)
+    b.let("base_rewash_share", b["process_rewash"], _SHARE)
     b.let("rig_rewash_share", escaped * b["noticed_share"] + b["complaint_rate"] + b["ring_rate"], _SHARE)
     b.let("area_rewash_share", b["rig_rewash_share"] + b["bath_share"] * b["process_rewash"], _SHARE)
 
