@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ class Detector:
         info = self.info
         return StainMap(
             **vars(cells_from_logits(stain_logit, chemistry_prob, info.cell_head, threshold, info.unsure_below)),
-            grid=place.grid,
+            **_geometry(place),
             unseen=visibility.unseen_cells(),
             model=info.id,
             threshold=threshold,
@@ -105,11 +105,6 @@ class Detector:
             garment_id=garment_id,
             captured_at=captured_at,
             age_ms=age_ms,
-            image_px=place.image_px,
-            calibration=place.label,
-            mm_per_px=place.mm_per_px,
-            px_to_mm=place.px_to_mm,
-            resolvable_mm2=place.resolvable_mm2,
             warnings=tuple(_warnings(image, place, visibility)),
         )
 
@@ -177,6 +172,18 @@ def _place(image: NDArray[np.uint8], mm_per_px: float | None, calibration: Calib
     if mm_per_px is not None and calibration is None:
         return Calibration.from_scale(mm_per_px, (image.shape[1], image.shape[0]))
     raise ValueError("give the picture's scale by mm_per_px or by calibration: exactly one of them")
+
+
+def _geometry(place: Calibration) -> dict[str, Any]:
+    """The fields of a stain map that the calibration alone decides."""
+    return {
+        "grid": place.grid,
+        "image_px": place.image_px,
+        "calibration": place.label,
+        "mm_per_px": place.mm_per_px,
+        "px_to_mm": place.px_to_mm,
+        "resolvable_mm2": place.resolvable_mm2,
+    }
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:
