@@ -1,0 +1,275 @@
+"""From a recipe and a seed to a scene: cloth, print, stains, light, camera, and the truth that goes with them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from datasets import camera as cam
+from datasets import cloth as fabric
+from datasets import prints
+from datasets.colour import delta_e_2000, to_lab
+from datasets.light import light_field
+from datasets.noise import F32, log_uniform
+from datasets.pictures import Pool
+from datasets.scene import Scene, Stain
+from datasets.stains import OPTICS, Mark, lay, soak
+from model.taxonomy import SOURCE_NAMES, SOURCES
+
+MM = 4  # canvas px per mm
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What may be drawn. A scene is a pure function of (recipe, pool, seed)."""
+
+    size_mm: int = 256  # side of the square canvas, rounded up to whole cells
+    stains: tuple[int, int] = (2, 18)  # how many, when there are any
+    clean_share: float = 0.35  # scenes without a stain
+    area_mm2: tuple[float, float] = (0.5, 2000.0)
+    giant_share: float = 0.06  # stains of 2000 to 12000 mm², beyond what one crop shows whole
+    strength: tuple[float, float] = (0.1, 1.8)
+    camera_mm_per_px: tuple[float, float] = (0.1, 2.0)
+    pictures: dict[str, float] = field(
+        default_factory=lambda: {"garment": 0.42, "texture": 0.1, "rig": 0.06, "grey": 0.06}
+    )
+    printed_share: float = 0.5
+    sewn_share: float = 0.3
+    table_share: float = 0.2
+    held_out: bool = False  # True: only in the test set, may use the weaves and prints kept for it
+    min_delta_e: float = 2.5  # redraw a stain fainter than this (up to six times)
+    grey_cameras: bool = True
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Recipe:
+        """A recipe from a TOML table.
+
+        Raises:
+            ValueError: an unknown key; the message lists the known ones.
+        """
+        known = {f.name for f in fields(Recipe)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown recipe keys {unknown}; known: {', '.join(sorted(known))}")
+        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return Recipe(**changes)
+
+
+def render_scene(recipe: Recipe, pool: Pool, seed: int) -> Scene:
+    """Render one scene: the same recipe, pool and seed give the same bytes.
+
+    Returns:
+        A `Scene` of ceil(size_mm / 10) cells a side.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    side = -(-recipe.size_mm // 10) * 10 * MM
+    ground = _garment(rng, recipe, pool, side)
+    clean, notes = ground.linear, ground.notes
+    factor, added = light_field(rng, side, side, natural=notes["cloth"] in ("garment", "rig", "grey"))
+    shot = _camera(rng, recipe, ground.taken_mm_per_px)
+    truth = _Truth(side // MM)
+    stained = clean.copy()
+    if rng.random() >= recipe.clean_share:
+        low, high = recipe.stains
+        for number in range(1, int(np.exp(rng.uniform(np.log(low), np.log(high + 0.99)))) + 1):
+            _add_stain(rng, recipe, number, ground, stained, factor, shot, truth)
+    image = cam.expose(rng, stained * factor + added, shot)
+    if shot.grey:
+        notes["grey"] = True
+    notes |= {"split": pool.split, "seed": seed, "camera": asdict(shot)}
+    return Scene(image, truth.coverage, truth.stain_id, truth.source, truth.ignored(), tuple(truth.stains), notes)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """The clean garment, before any stain."""
+
+    linear: F32  # (side, side, 3) reflectance
+    notes: dict[str, Any]
+    mask: F32 | None = None  # (side, side) 1 on the garment; None = everywhere
+    taken_mm_per_px: float | None = None  # scale of a real picture
+    middle: tuple[float, float, float] | None = None  # of a photographed garment: canvas px (y, x, spread)
+
+
+def _garment(rng: np.random.Generator, recipe: Recipe, pool: Pool, side: int) -> _Ground:
+    share = {k: recipe.pictures.get(k, 0.0) for k in pool.kinds()}
+    names = [*share, "procedural"]
+    weights = np.array([*share.values(), max(0.0, 1.0 - sum(recipe.pictures.values()))])
+    if weights.sum() <= 0:
+        weights[-1] = 1.0
+    kind = str(rng.choice(names, p=weights / weights.sum()))
+    if kind == "procedural":
+        return _procedural(rng, recipe, side)
+    piece = pool.draw(rng, kind, side, side)
+    gain = log_uniform(rng, 0.7, 1.3) if kind != "texture" else log_uniform(rng, 0.3, 1.6)
+    linear = np.clip(piece.linear * np.float32(gain), 0.0, 1.0)
+    notes = {"cloth": kind, "picture": piece.name}
+    if kind == "texture":
+        if rng.random() < 0.4:
+            linear = prints.print_on(rng, linear, _print_name(rng, recipe))
+        return _Ground(linear, notes)
+    return _Ground(linear, notes, taken_mm_per_px=piece.mm_per_px, middle=piece.middle)
+
+
+def _procedural(rng: np.random.Generator, recipe: Recipe, side: int) -> _Ground:
+    weave = str(rng.choice(sorted(set(fabric.WEAVES) - (set() if recipe.held_out else fabric.HELD_OUT_WEAVES))))
+    out = fabric.cloth(rng, side, side, weave)
+    notes: dict[str, Any] = {"cloth": "procedural", "weave": weave}
+    if rng.random() < recipe.printed_share:
+        notes["print"] = _print_name(rng, recipe)
+        out = prints.print_on(rng, out, notes["print"])
+    if rng.random() < recipe.sewn_share:
+        notes["sewn"] = str(rng.choice(sorted(prints.SEWN)))
+        out = prints.SEWN[notes["sewn"]](rng, out)
+    if rng.random() >= recipe.table_share:
+        return _Ground(out, notes)
+    mask = fabric.garment_mask(rng, side, side)
+    return _Ground(fabric.lay_on_table(rng, out, mask, fabric.table(rng, side, side)), notes | {"table": True}, mask)
+
+
+def _print_name(rng: np.random.Generator, recipe: Recipe) -> str:
+    return str(rng.choice(sorted(set(prints.PRINTS) - (set() if recipe.held_out else prints.HELD_OUT_PRINTS))))
+
+
+def _camera(rng: np.random.Generator, recipe: Recipe, taken: float | None) -> cam.Camera:
+    """A camera within the recipe; a real picture is not taken finer than it was."""
+    low, high = recipe.camera_mm_per_px
+    if taken is not None:
+        shot = cam.draw_camera(rng, max(low, taken), max(low, taken) * 1.3, gentle=True)
+    elif rng.random() < 0.55:
+        shot = cam.draw_camera(rng, low, min(high, max(low, 0.45)))
+    else:
+        shot = cam.draw_camera(rng, min(high, max(low, 0.45)), high)
+    return shot if recipe.grey_cameras else replace(shot, grey=False)
+
+
+class _Truth:
+    """Truth per mm² while a scene is being drawn."""
+
+    def __init__(self, side_mm: int) -> None:
+        self.coverage = np.zeros((side_mm, side_mm), np.float32)
+        self.stain_id = np.zeros((side_mm, side_mm), np.int16)
+        self.source = np.zeros((side_mm, side_mm), np.uint8)
+        self.fringe = np.zeros((side_mm, side_mm), bool)
+        self.stains: list[Stain] = []
+
+    def add(self, box: tuple[int, int, int, int], outline: F32, fringe: F32, stain: Stain, hidden: bool) -> None:
+        """Enter a stain; `box` = (top, left, bottom, right) in mm, outline and fringe (h_mm, w_mm) shares of 0..1."""
+        top, left, bottom, right = box
+        region = np.s_[top:bottom, left:right]
+        mine = (outline > self.coverage[region]) & (outline > 0.05)
+        self.coverage[region] = np.maximum(self.coverage[region], outline)
+        self.stain_id[region][mine] = stain.id
+        self.source[region][mine] = 1 + SOURCE_NAMES.index(stain.source)
+        self.fringe[region] |= ((fringe > 0.3) & (outline < 0.5)) | (hidden & ((outline > 0.05) | (fringe > 0.05)))
+        self.stains.append(stain)
+
+    def ignored(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        return self.fringe
+
+
+def _add_stain(
+    rng: np.random.Generator,
+    recipe: Recipe,
+    number: int,
+    ground: _Ground,
+    stained: F32,
+    factor: F32,
+    shot: cam.Camera,
+    truth: _Truth,
+) -> None:
+    """Draw one stain into `stained` and `truth`; a stain that found no cloth under it leaves no trace."""
+    for attempt in range(6):
+        source, shape, area = _choose(rng, recipe, shot)
+        optics = OPTICS[source]
+        mark = lay(rng, shape, area, optics, sharp=bool(rng.random() < 0.3))
+        placed = _place(rng, mark, ground)
+        if placed is None:
+            continue
+        (y0, x0, y1, x1), density, outline, fringe = placed
+        window = np.s_[y0:y1, x0:x1]
+        strength = log_uniform(rng, *recipe.strength)
+        after = soak(rng, stained[window], density, optics, strength)
+        delta_e = _contrast(ground.linear[window] * factor[window], after * factor[window], outline)
+        if delta_e < recipe.min_delta_e and attempt < 5:
+            continue
+        area_mm2 = float(outline.sum()) / (MM * MM)
+        if area_mm2 < 0.25:
+            continue
+        blur_mm = shot.resolvable_mm
+        visible = delta_e * area_mm2 / (area_mm2 + 1.2 * blur_mm * blur_mm)
+        stained[window] = after
+        stain = Stain(number, source, SOURCES[source], shape, round(area_mm2, 3), round(delta_e, 3), round(visible, 3))
+        box, shares = _to_mm((y0, x0, y1, x1), outline, fringe)
+        truth.add(box, shares[0], shares[1], stain, hidden=visible < 2.0)
+        return
+
+
+def _choose(rng: np.random.Generator, recipe: Recipe, shot: cam.Camera) -> tuple[str, str, float]:
+    source = str(rng.choice(SOURCE_NAMES))
+    shapes = OPTICS[source].shapes
+    weights = np.array(list(shapes.values()), float)
+    shape = str(rng.choice(list(shapes), p=weights / weights.sum()))
+    low, high = recipe.area_mm2
+    low = min(high, max(low, (0.8 * shot.mm_per_px) ** 2))
+    area = log_uniform(rng, low, high)
+    if rng.random() < recipe.giant_share:
+        area = log_uniform(rng, 2000.0, 12000.0)
+    if area < 4.0 and shape not in ("drop", "specks"):
+        shape = "drop"
+    if shape == "specks":
+        area = min(area, 400.0)
+    if shape in ("ring", "splash", "smear", "drip") and area > 6000:
+        shape = "patch"
+    return source, shape, area
+
+
+_Placed = tuple[tuple[int, int, int, int], F32, F32, F32]
+
+
+def _place(rng: np.random.Generator, mark: Mark, ground: _Ground) -> _Placed | None:
+    """A spot on the canvas for a mark, cut at the border: ((y0, x0, y1, x1), density, outline, fringe), or None."""
+    h, w = mark.density.shape
+    side, mask = ground.linear.shape[0], ground.mask
+    if ground.middle is not None and rng.random() < 0.85:  # on the photographed garment rather than beside it
+        at = rng.normal(ground.middle[:2], ground.middle[2])
+        y, x = int(at[0]) - h // 2, int(at[1]) - w // 2
+    else:
+        y, x = int(rng.integers(-h // 2, side - h // 2)), int(rng.integers(-w // 2, side - w // 2))
+    y0, x0, y1, x1 = max(0, y), max(0, x), min(side, y + h), min(side, x + w)
+    if y1 - y0 < 4 or x1 - x0 < 4:
+        return None
+    cut = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
+    density, outline, fringe = mark.density[cut], mark.outline[cut], mark.fringe[cut].astype(np.float32)
+    if mask is not None:
+        here = mask[y0:y1, x0:x1]
+        density, outline, fringe = density * here, outline * here, fringe * here
+    if float(outline.sum()) < 4.0:
+        return None
+    return (y0, x0, y1, x1), density, outline, fringe
+
+
+def _contrast(before: F32, after: F32, outline: F32) -> float:
+    """Mean CIEDE2000 over the px a stain covers; every n-th px of a large one."""
+    step = max(1, int(np.sqrt(outline.size / 40_000)))
+    inside = outline[::step, ::step] > 0.5
+    if not inside.any():
+        inside = outline[::step, ::step] >= outline[::step, ::step].max()
+    lab1, lab2 = to_lab(before[::step, ::step][inside][None]), to_lab(after[::step, ::step][inside][None])
+    return float(delta_e_2000(lab1, lab2).mean())
+
+
+def _to_mm(px: tuple[int, int, int, int], *layers: F32) -> tuple[tuple[int, int, int, int], list[F32]]:
+    """Share of each mm² that the layers cover, and the box in mm."""
+    y0, x0, y1, x1 = px
+    top, left, bottom, right = y0 // MM, x0 // MM, -(-y1 // MM), -(-x1 // MM)
+    out = []
+    for layer in layers:
+        framed = np.zeros(((bottom - top) * MM, (right - left) * MM), np.float32)
+        framed[y0 - top * MM : y1 - top * MM, x0 - left * MM : x1 - left * MM] = layer
+        out.append(
+            np.asarray(cv2.resize(framed, (right - left, bottom - top), interpolation=cv2.INTER_AREA), np.float32)
+        )
+    return (top, left, bottom, right), out

@@ -1,0 +1,151 @@
+"""The frozen test set: its specification, its scenes, and the lock that shows nobody moved the posts.
+
+python -m datasets.testset --data ../shared/data                # render all of it and compare with the lock
+python -m datasets.testset --data ../shared/data --write-lock   # after raising `version` in testset.toml
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from datasets.compose import Recipe, render_scene
+from datasets.pictures import KINDS, Pool
+from datasets.scene import Scene, load, save
+
+SPEC = Path(__file__).with_name("testset.toml")
+LOCK = Path(__file__).with_name("testset.lock.json")
+_SEED = 1 << 41  # the test split's own random numbers, see datasets.render
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of the test set that is drawn by one recipe."""
+
+    name: str
+    scenes: int
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class TestsetSpec:
+    """What testset.toml says."""
+
+    __test__ = False  # pytest: this is no test class
+    version: int
+    seed: int
+    parts: tuple[Part, ...]
+    sha256: str  # of the file's bytes
+
+
+def load_spec(path: Path = SPEC) -> TestsetSpec:
+    """Read a specification.
+
+    Raises:
+        ValueError: a missing or unknown key; the message names it.
+    """
+    raw = path.read_bytes()
+    values = tomllib.loads(raw.decode())
+    try:
+        parts = tuple(Part(p["name"], int(p["scenes"]), Recipe.from_dict(p["recipe"])) for p in values["part"])
+        return TestsetSpec(int(values["version"]), int(values["seed"]), parts, hashlib.sha256(raw).hexdigest())
+    except KeyError as error:
+        raise ValueError(f"{path}: key {error} missing; see datasets/testset.toml for the form") from None
+
+
+def iter_scenes(
+    spec: TestsetSpec, data_root: Path | None, *, share: float = 1.0, cache: Path | None = None
+) -> Iterator[Scene]:
+    """All scenes in order; `meta["part"]` names the part, `meta["index"]` the scene in it.
+
+    Args:
+        spec: from `load_spec`.
+        data_root: folder of real pictures. Parts that need them are refused without it.
+        share: 0 < share <= 1, the first scenes of each part only (a quick look, not a score).
+        cache: folder to keep rendered scenes in; they are read from there the next time.
+
+    Raises:
+        ValueError: a part needs pictures that are not there.
+    """
+    pool = Pool(data_root, "test")
+    for number, part in enumerate(spec.parts):
+        wanted = [k for k, v in part.recipe.pictures.items() if v > 0]
+        if missing := [k for k in wanted if k not in pool.kinds()]:
+            raise ValueError(
+                f"test set part {part.name!r} needs pictures of kind {', '.join(missing)} (known: {', '.join(KINDS)}); "
+                "give the data folder, see docs/data.md"
+            )
+        for index in range(max(1, round(part.scenes * share))):
+            scene = _scene(spec, part, _SEED + (spec.seed << 24) + (number << 16) + index, index, pool, cache)
+            yield replace(scene, meta=scene.meta | {"part": part.name, "index": index})
+
+
+def _scene(spec: TestsetSpec, part: Part, seed: int, index: int, pool: Pool, cache: Path | None) -> Scene:
+    if cache is None:
+        return render_scene(part.recipe, pool, seed)
+    folder, name = cache / f"v{spec.version}-{spec.sha256[:12]}", f"{part.name}-{index:04d}"
+    if not (folder / f"{name}.json").is_file():
+        save(render_scene(part.recipe, pool, seed), folder, name)
+    return load(folder, name)
+
+
+def digest(scenes: Iterator[Scene]) -> dict[str, Any]:
+    """Counts and a sha256 over all pixels and truth, by part: the same on every machine with the same libraries."""
+    parts: dict[str, dict[str, Any]] = {}
+    for scene in scenes:
+        entry = parts.setdefault(
+            scene.meta["part"], {"scenes": 0, "stains": 0, "area_m2": 0.0, "hash": hashlib.sha256()}
+        )
+        entry["scenes"] += 1
+        entry["stains"] += len(scene.stains)
+        entry["area_m2"] += scene.coverage.size / 1e6
+        entry["hash"].update(scene.image.tobytes())
+        entry["hash"].update(scene.stain_id.tobytes())
+    return {
+        name: {**entry, "area_m2": round(entry["area_m2"], 3), "hash": entry["hash"].hexdigest()}
+        for name, entry in parts.items()
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 the set is as locked, 1 it is not, 2 the call was wrong."""
+    p = argparse.ArgumentParser(prog="python -m datasets.testset", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--data", type=Path, required=True, help="folder of real pictures (docs/data.md)")
+    p.add_argument("--cache", type=Path, help="folder to keep the rendered scenes in")
+    p.add_argument("--write-lock", action="store_true", help="write datasets/testset.lock.json instead of comparing")
+    args = p.parse_args(argv)
+    cv2.setNumThreads(1)
+    try:
+        spec = load_spec()
+        found = {
+            "version": spec.version,
+            "spec_sha256": spec.sha256,
+            "parts": digest(iter_scenes(spec, args.data, cache=args.cache)),
+        }
+    except ValueError as error:
+        print(f"datasets.testset: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(found, indent=1))
+    if args.write_lock:
+        LOCK.write_text(json.dumps(found, indent=1) + "\n")
+        return 0
+    locked = json.loads(LOCK.read_text())
+    if found != locked:
+        print(
+            "datasets.testset: differs from testset.lock.json; raise `version` and write the lock anew", file=sys.stderr
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

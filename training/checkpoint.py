@@ -1,0 +1,74 @@
+"""Checkpoints: everything a run needs to go on, and the network alone for everybody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.network import SpotNet
+
+
+@dataclass
+class State:
+    """What changes while a run runs."""
+
+    network: SpotNet
+    ema: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    best: float = -1.0
+
+
+def update_ema(ema: dict[str, Tensor], network: nn.Module, decay: float) -> None:
+    """ema <- decay * ema + (1 - decay) * weights, in place; integer buffers are copied."""
+    with torch.no_grad():
+        for key, value in network.state_dict().items():
+            if value.is_floating_point():
+                ema[key].lerp_(value, 1.0 - decay)
+            else:
+                ema[key].copy_(value)
+
+
+def save(state: State, config: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint; a cut in the middle leaves the old one whole."""
+    partial = path.with_suffix(".partial")
+    torch.save(
+        {
+            "schema": "spotgrid.checkpoint/v1",
+            "config": config,
+            "step": state.step,
+            "best": state.best,
+            "model": state.network.state_dict(),
+            "ema": state.ema,
+            "optimiser": state.optimiser.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+        },
+        partial,
+    )
+    partial.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The raw checkpoint.
+
+    Raises:
+        ValueError: no such file, or not a Spotgrid checkpoint.
+    """
+    if not path.is_file():
+        raise ValueError(f"checkpoint {path} not found; a run writes runs/NAME/last.pt")
+    data: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if data.get("schema") != "spotgrid.checkpoint/v1":
+        raise ValueError(f"{path}: schema {data.get('schema')!r}, expected 'spotgrid.checkpoint/v1'; train again")
+    return data
+
+
+def load_network(path: Path, *, ema: bool = True) -> SpotNet:
+    """The network of a checkpoint in eval mode; `ema`: its averaged weights."""
+    data = read(path)
+    network = SpotNet(data["config"]["encoder"], data["config"]["width"])
+    network.load_state_dict(data["ema" if ema else "model"])
+    return network.eval()
