@@ -5,6 +5,7 @@ spotgrid demo --out demo
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from datasets.scene import Scene, Stain, save
 from datasets.shirt import PX_PER_MM, render_shirt
 from model.detector import Detector
 from model.grid import SUBCELLS, StainMap
+from model.overlay import draw_mask, draw_overlay, png_bytes
 from model.picture import read_picture
 from model.taxonomy import CHEMISTRIES
 
@@ -101,28 +103,50 @@ def table(report: Report) -> Iterator[str]:
     )
 
 
+def look(detector: Detector, out_dir: Path) -> StainMap:
+    """Find the stains of `out_dir`/shirt.jpg and write the files that `spotgrid detect` would."""
+    picture = out_dir / f"{NAME}.jpg"
+    image = read_picture(picture)
+    stain_map = detector.detect(image, mm_per_px=1 / PX_PER_MM, source=picture.name)
+    text = json.dumps(stain_map.to_json(), ensure_ascii=False) + "\n"
+    (out_dir / f"{NAME}.stainmap.json").write_text(text, encoding="utf-8")
+    (out_dir / f"{NAME}.overlay.png").write_bytes(png_bytes(draw_overlay(image, stain_map)))
+    (out_dir / f"{NAME}.mask.png").write_bytes(png_bytes(draw_mask(stain_map)))
+    return stain_map
+
+
 def run(out_dir: Path, model_path: Path | None = None) -> int:
-    """Render the shirt, find its stains with the shipped network, write and print the comparison.
+    """Render the shirt, find its stains, write the pictures, and print what was found against what was there.
 
     Args:
         out_dir: folder for the pictures, the stain map and the truth; made if missing.
-        model_path: another `spotgrid.model/v1` file.
+        model_path: another network than the shipped one.
 
     Returns:
         0; 1 when no stain at all was found, which says that something is wrong with the installation or the network.
     """
     detector = Detector(model_path)
-    print("spilling on a shirt ...", file=sys.stderr)
     started = time.perf_counter()
+    print("spilling on a shirt ...", file=sys.stderr)
     scene = render_shirt()
     save(scene, out_dir, NAME, lossless=False)
     print(f"rendered in {time.perf_counter() - started:.1f} s; looking at it ...", file=sys.stderr)
-    picture = out_dir / f"{NAME}.jpg"
-    image = read_picture(picture)
     started = time.perf_counter()
-    stain_map = detector.detect(image, mm_per_px=1 / PX_PER_MM, source=picture.name)
-    seconds = time.perf_counter() - started
+    stain_map = look(detector, out_dir)
+    print(f"looked at and drawn in {time.perf_counter() - started:.1f} s\n", file=sys.stderr)
     report = compare(scene, stain_map)
-    print("\n".join(table(report)))
-    print(f"{image.shape[0] * image.shape[1] / 1e6:.1f} megapixels looked at in {seconds:.1f} s by {stain_map.model}\n")
+    print("\n".join([*table(report), "", *where_to_look(out_dir)]))
     return 0 if any(outcome.found for outcome in report.outcomes) else 1
+
+
+def where_to_look(out_dir: Path) -> Iterator[str]:
+    """The files written, one a line."""
+    for suffix, what in (
+        ("overlay.png", "what was found: start here"),
+        ("jpg", "the picture that the detector was given, 0.25 mm per px"),
+        ("stainmap.json", "the stain map"),
+        ("mask.png", "the same as a mask"),
+        ("json", "what was spilt"),
+        ("truth.png", "where it lies, per mm2 (16 bit)"),
+    ):
+        yield f"{out_dir / f'{NAME}.{suffix}'!s:<32} {what}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,16 +49,21 @@ def marked(block: markdown.Block) -> object:
 @pytest.mark.parametrize("block", [marked(block) for block in RUN_HERE])
 def test_a_shown_block_runs(block: markdown.Block, desk: Path) -> None:
     interpreter = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
-    done = subprocess.run(
+    with subprocess.Popen(
         [*interpreter, block.text],
         cwd=desk,
         env=environment(),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, f"{block.name}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        start_new_session=True,
+    ) as running:
+        try:
+            said, _ = running.communicate(timeout=600)
+        finally:
+            if running.poll() is None:  # a shell's children outlive it, unless the whole group is ended
+                os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == 0, f"{block.name}\n{said[-4000:]}"
 
 
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: block.name)
