@@ -1,6 +1,6 @@
 """Real clean pictures as cloth, read from the folder given by `--data` (docs/data.md); no source is in two splits.
 
-Nothing here is committed or shipped; where the folder is absent the renderer falls back to procedural cloth and says so.
+Nothing of it is committed or shipped; without a folder the renderer draws procedural cloth only.
 """
 
 from __future__ import annotations
