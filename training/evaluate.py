@@ -106,7 +106,7 @@ def evaluate_photos(
     return score.summary()
 
 
-_TABLES: Final = {"scenes": scene_tables, "photos": photo_tables, "clean": scene_tables}
+TABLES: Final = {"scenes": scene_tables, "photos": photo_tables, "clean": scene_tables}
 
 
 def evaluate(
@@ -244,7 +244,7 @@ def run(args: argparse.Namespace) -> int:
         "origin": origin,
         **result,
     }
-    print(f"## {given.name}: {subject.name}\n\n{_TABLES[given.kind](document)}")
+    print(f"## {given.name}: {subject.name}\n\n{TABLES[given.kind](document)}")
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "metrics.json").write_text(

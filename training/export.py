@@ -25,7 +25,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from model.network import CONTEXT, SpotNet
@@ -113,9 +113,8 @@ class Parity:
         """Raise ExportError unless the two agree."""
         if max(self.stain, self.chemistry) >= MAX_DIFFERENCE or self.flips:
             raise ExportError(
-                f"ONNX and torch differ by {self.stain:.2g} (stain) and {self.chemistry:.2g} (chemistry) in probability,"
-                f" "
-                f"{self.flips} decisions flip; allowed are {MAX_DIFFERENCE:g} and 0: "
+                f"ONNX and torch differ by {self.stain:.2g} (stain) and {self.chemistry:.2g} (chemistry) in "
+                f"probability, {self.flips} decisions flip; allowed are {MAX_DIFFERENCE:g} and 0: "
                 f"keep the file that is in use and report the versions of torch and onnxscript"
             )
 
@@ -194,7 +193,7 @@ def metadata(calibration: Calibration, name: str, version: str, trained: dict[st
         "presets": {preset: {"threshold": threshold} for preset, threshold in calibration.presets.items()},
         "unsure_below": calibration.unsure_below,
         "cell_head": {"weights": list(calibration.cell_head.weights), "bias": calibration.cell_head.bias},
-        "trained": trained,
+        "trained": {**trained, "calibration": dict(calibration.origin)},
     }
 
 

@@ -115,7 +115,9 @@ def eval_dev(root: Path | None, on_problem: Problem, no_chemistry: frozenset[str
 def clothing(root: Path | None, on_problem: Problem, split: str = "val") -> PictureSet:
     """Photos of clean garments, whole: `val` is measured only; `train` serves calibration."""
     folder = data_root(root) / "clothing" / split
-    return _clean(f"clothing {split}", picture_paths(folder), CLOTHING_MM_PER_PX, on_problem)
+    return _clean(
+        "clothing" if split == "val" else f"clothing {split}", picture_paths(folder), CLOTHING_MM_PER_PX, on_problem
+    )
 
 
 def folder(root: Path, mm_per_px: float | None, on_problem: Problem) -> PictureSet:

