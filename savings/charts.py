@@ -12,7 +12,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 FONT: Final = (
-    "Spotgrid Sans, Noto Sans CJK SC, Source Han Sans SC, PingFang SC, Microsoft YaHei, Helvetica, Arial, sans-serif"
+    "Spotgrid Sans, Helvetica Neue, Helvetica, Arial, Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif"
 )
 INK, GREY, RULE, GAIN, LOSS, BAND = "#14213d", "#5c677d", "#c9ced6", "#1f4e79", "#b5541c", "#c3d3e6"
 
@@ -44,8 +44,8 @@ class Canvas:
         """A line of text whose baseline starts, centres or ends at (x, y)."""
         weight = ' font-weight="bold"' if bold else ""
         self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}" fill="{fill}"{weight}>'
-            f"{escape(words)}</text>"
+            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}" fill="{fill}"{weight} '
+            f'stroke="#fff" stroke-width="3" paint-order="stroke" stroke-linejoin="round">{escape(words)}</text>'
         )
 
     def line(
