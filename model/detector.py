@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -78,20 +79,20 @@ class Detector:
             calibration: where the picture lies on the table. Exactly one of the two.
             threshold: list cells from this confidence on, 0 to 1; or
             preset: one of `presets`; neither = the model's own threshold.
-            source, garment_id, captured_at, age_ms: passed into the map (see `StainMap`).
+            source, garment_id, captured_at: passed into the map (see `StainMap`).
+            age_ms: how old the picture is at this call; the map adds what detecting took.
             progress: called after each row of tiles.
 
         Raises:
             LimitError: scale or canvas beyond the limits (0.02 to 5 mm per px, 10 m²).
             ValueError: another argument is out of range, or the picture has not the calibration's size.
         """
+        started = time.monotonic()
         _check_image(image)
         place = _place(image, mm_per_px, calibration)
         threshold, preset = self.operating_point(threshold, preset)
-        canvas = _canvas(image, place)
-        stain_logit, chemistry_prob = self._look(canvas, progress)
-        seen = seen_subcells(place)
-        stain_logit[~seen] = PAD_LOGIT
+        canvas, seen = _canvas(image, place), seen_subcells(place)
+        stain_logit, chemistry_prob = self._look(canvas, seen, progress)
         visibility = Visibility.of(canvas.glance, seen)
         info = self.info
         return StainMap(
@@ -104,7 +105,7 @@ class Detector:
             source=source,
             garment_id=garment_id,
             captured_at=captured_at,
-            age_ms=age_ms,
+            age_ms=age_ms + 1e3 * (time.monotonic() - started),
             warnings=tuple(_warnings(image, place, visibility)),
         )
 
@@ -130,9 +131,7 @@ class Detector:
         """
         _check_image(canvas)
         place = Calibration.from_scale(CANVAS_MM_PER_PX, (canvas.shape[1], canvas.shape[0]))
-        stain_logit, chemistry_prob = self._look(_canvas(canvas, place), None)
-        stain_logit[~seen_subcells(place)] = PAD_LOGIT
-        return stain_logit, chemistry_prob
+        return self._look(_canvas(canvas, place), seen_subcells(place), None)
 
     def operating_point(self, threshold: float | None = None, preset: str | None = None) -> tuple[float, str | None]:
         """The threshold to use and the preset it came from (None = set by hand).
@@ -153,9 +152,11 @@ class Detector:
             raise ValueError(f"preset is {name!r}; this model has {', '.join(self.presets)}")
         return self.presets[name], name
 
-    def _look(self, canvas: Canvas, progress: Progress | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _look(
+        self, canvas: Canvas, seen: NDArray[np.bool_], progress: Progress | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Dense maps over the whole canvas: logit (h_mm, w_mm) and chemistry probability (6, h_mm, w_mm), float32."""
-        height, width = canvas.height // CANVAS_PX_PER_MM, canvas.width // CANVAS_PX_PER_MM
+        height, width = seen.shape
         stain_logit = np.empty((height, width), dtype=np.float32)
         chemistry_prob = np.empty((len(CHEMISTRIES), height, width), dtype=np.float32)
         for rows, stain, chemistry in run_pyramid(canvas, self._network):
@@ -163,6 +164,7 @@ class Detector:
             chemistry_prob[:, rows] = _softmax(chemistry)
             if progress is not None:
                 progress(rows.stop / height)
+        stain_logit[~seen] = PAD_LOGIT
         return stain_logit, chemistry_prob
 
 

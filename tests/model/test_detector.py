@@ -192,7 +192,7 @@ def test_the_map_keeps_its_schema_and_what_it_was_told(toy: Detector) -> None:
     assert document["source"] == "coat.jpg"
     assert document["garment_id"] == "T-7"
     assert document["captured_at"] == "2026-11-23T10:00:00Z"
-    assert document["age_ms"] == pytest.approx(41.25, abs=0.06)
+    assert 41.25 < document["age_ms"] < 10_000  # and what detecting took
     assert document["image_px"] == [200, 120]
     assert len(document["cells"]) > 0
 
@@ -200,7 +200,9 @@ def test_the_map_keeps_its_schema_and_what_it_was_told(toy: Detector) -> None:
 def test_detect_canvas_is_detect_at_a_quarter_millimetre(toy: Detector) -> None:
     image = noise(200, 240)
     one, other = toy.detect_canvas(image).to_json(), toy.detect(image, mm_per_px=0.25).to_json()
-    assert {key: value for key, value in one.items() if key != "id"} == {k: v for k, v in other.items() if k != "id"}
+    own = {"id": None, "age_ms": None}
+    assert one | own == other | own
+    assert len(one["cells"]) > 0
 
 
 def test_logits_cover_whole_cells_and_end_with_the_canvas(toy: Detector) -> None:
