@@ -39,6 +39,27 @@ def metadata(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
+def _nodes() -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Div", ["planes", "full_scale"], ["scaled"]),
+        helper.make_node("AveragePool", ["scaled"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Resize", ["context", "", "doubled"], ["near"], mode="nearest", nearest_mode="floor",
+                         coordinate_transformation_mode="asymmetric"),
+        helper.make_node("Mul", ["near", "context_gain"], ["told"]),
+        helper.make_node("Add", ["pooled", "told"], ["features"]),
+        helper.make_node("AveragePool", ["pooled"], ["smooth"], kernel_shape=[5, 5], pads=[2, 2, 2, 2]),
+        helper.make_node("ReduceMean", ["smooth", "axis_c"], ["light"], keepdims=0),
+        helper.make_node("Sub", ["cut", "light"], ["dark"]),
+        helper.make_node("Mul", ["dark", "stain_gain"], ["seen"]),
+        helper.make_node("ReduceMean", ["near", "axis_c"], ["heard"], keepdims=0),
+        helper.make_node("Mul", ["heard", "tell"], ["hint"]),
+        helper.make_node("Add", ["seen", "hint"], ["stain"]),
+        helper.make_node("Conv", ["pooled", "colours"], ["chemistry"]),
+    ]  # fmt: skip
+
+
 def write_toy(
     path: Path,
     *,
@@ -59,26 +80,8 @@ def write_toy(
         "tell": np.float32(tell),
         "colours": CHEMISTRY[:, :, None, None],
     }
-    nodes = [
-        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Div", ["planes", "full_scale"], ["scaled"]),
-        helper.make_node("AveragePool", ["scaled"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4]),
-        helper.make_node("Resize", ["context", "", "doubled"], ["near"], mode="nearest", nearest_mode="floor",
-                         coordinate_transformation_mode="asymmetric"),
-        helper.make_node("Mul", ["near", "context_gain"], ["told"]),
-        helper.make_node("Add", ["pooled", "told"], ["features"]),
-        helper.make_node("AveragePool", ["pooled"], ["smooth"], kernel_shape=[5, 5], pads=[2, 2, 2, 2]),
-        helper.make_node("ReduceMean", ["smooth", "axis_c"], ["light"], keepdims=0),
-        helper.make_node("Sub", ["cut", "light"], ["dark"]),
-        helper.make_node("Mul", ["dark", "stain_gain"], ["seen"]),
-        helper.make_node("ReduceMean", ["near", "axis_c"], ["heard"], keepdims=0),
-        helper.make_node("Mul", ["heard", "tell"], ["hint"]),
-        helper.make_node("Add", ["seen", "hint"], ["stain"]),
-        helper.make_node("Conv", ["pooled", "colours"], ["chemistry"]),
-    ]  # fmt: skip
     graph = helper.make_graph(
-        nodes,
+        _nodes(),
         "toy",
         [
             helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", "h", "w", 3]),
