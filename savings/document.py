@@ -69,6 +69,19 @@ def _answer(r: Report, t: Text) -> Iterator[Block]:
     yield Heading(_where(r, t))
     yield Paragraph(t("where_note", currency=money), "note")
     yield _waterfall(r, t)
+    yield from _resources(r, t)
+
+
+def _resources(r: Report, t: Text) -> Iterator[Block]:
+    yield Heading(t("resources_title"))
+    found = []
+    for item in r.resources:
+        unit, saved = t.unit(item.unit), item.base - item.area
+        span = t.span(t.number(item.saved.low, None, 2), t.number(item.saved.high, None, 2))
+        numbers = (t.number(item.base), t.number(item.area), t.number(saved), span, f"{t.number(item.year)} {unit}")
+        found.append((f"{t.of('resources', item.name)} ({unit})", *numbers))
+    header = (t("per_garment"), t("base"), t("area"), t("saved"), t("interval90"), t("per_year"))
+    yield Table(header, tuple(found), (False, True, True, True, True, True))
 
 
 def _where(r: Report, t: Text) -> str:
@@ -115,17 +128,8 @@ def _lines(r: Report, t: Text) -> Iterator[Block]:
     strong.add(len(rows))
     head = r.headline
     rows.append(_line(t("total"), Line("total", head.base_total, head.area_total, head.garment), t, money))
-    header: tuple[str, ...] = (f"{money}, {t('per_garment')}", t("base"), t("area"), t("saved"), t("interval90"))
+    header = (f"{money}, {t('per_garment')}", t("base"), t("area"), t("saved"), t("interval90"))
     yield Table(header, tuple(rows), (False, True, True, True, True), frozenset(strong), small=True)
-    yield Heading(t("resources_title"))
-    found = []
-    for item in r.resources:
-        unit, saved = t.unit(item.unit), item.base - item.area
-        span = t.span(t.number(item.saved.low, None, 2), t.number(item.saved.high, None, 2))
-        numbers = (t.number(item.base), t.number(item.area), t.number(saved), span, f"{t.number(item.year)} {unit}")
-        found.append((f"{t.of('resources', item.name)} ({unit})", *numbers))
-    header = (t("per_garment"), t("base"), t("area"), t("saved"), t("interval90"), t("per_year"))
-    yield Table(header, tuple(found), (False, True, True, True, True, True))
     yield Heading(t("quality_title"))
     yield Paragraph(t("quality_note"), "note")
     quality = [
@@ -183,7 +187,7 @@ def _change(r: Report, t: Text) -> Iterator[Block]:
 
 
 def _even(r: Report, t: Text) -> Iterator[Block]:
-    yield Heading(t("even_title"), 1)
+    yield Heading(t("even_title"))
     yield Paragraph(t("even_note"), "note")
     low = min(min(c.low) for c in r.curves)
     high = max(max(c.high) for c in r.curves)

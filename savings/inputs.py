@@ -177,9 +177,15 @@ def _region(name: str) -> dict[str, Any]:
 def _one_of(what: str, name: str, known: Iterable[str]) -> None:
     names = list(known)
     if name not in names:
-        near = get_close_matches(name, names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise SavingsError(f"unknown {what} {name!r}; known: {', '.join(names)}{hint}")
+        raise SavingsError(not_known(what, name, names))
+
+
+def not_known(what: str, name: str, names: list[str]) -> str:
+    """The line for a name that is not among those there are: the nearest, and all of them if they are few."""
+    near = get_close_matches(name, names, 3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    known = f"known: {', '.join(names)}" if len(names) <= 12 else "spotgrid report --explain ? lists all"
+    return f"unknown {what} {name!r}{hint}; {known}"
 
 
 def load(

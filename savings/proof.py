@@ -155,7 +155,7 @@ def _source(item: Input, order: Sequence[str]) -> str:
 
 
 def _method(r: Report, t: Text) -> Iterator[Block]:
-    yield Heading(t("method_title"), 1)
+    yield Heading(t("method_title"))
     yield Paragraph(t("method"))
     yield Heading(t("record_title"))
     record = r.record
