@@ -80,7 +80,7 @@ def _network(network: OnnxFile) -> Iterator[str]:
         network.run(("stain", "chemistry"), image, context)
         seconds.append(time.perf_counter() - start)
     middle = statistics.median(seconds)
-    yield f"one tile     {side} x {side} px in {middle * 1e3:.1f} ms, threads: {network.threads} (median of {_RUNS} runs)"
+    yield f"one tile     {side} x {side} px in {middle * 1e3:.1f} ms, {network.threads} threads, median of {_RUNS}"
 
 
 def _data() -> str:

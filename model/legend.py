@@ -185,7 +185,7 @@ def _legend(stain_map: StainMap, pen: _Pen, cell_px: float) -> Image.Image:
             pen.word(f"{name}: {_cells(int(chosen.sum()))}, {area:,.0f} mm²", chip=PALETTE[index])
     unsure = int(stain_map.unsure.sum())
     if unsure:
-        pen.word(f"class unsure: {_cells(unsure)}", _FAINT)
+        pen.word(f"paler = class unsure: {_cells(unsure)}", _FAINT)
     if len(stain_map.unseen):
         pen.hatch()
         pen.word(f"not judged: {_cells(len(stain_map.unseen))}")

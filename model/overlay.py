@@ -25,7 +25,7 @@ _MIN_GRID_PX: Final = 7
 _CURVE_POINTS: Final = 33
 _SHIFT: Final = 4
 """OpenCV draws at 1/16 px with it."""
-_TINT, _HATCH = 0.35, 0.6
+_TINT, _UNSURE_TINT, _HATCH = 0.35, 0.15, 0.6
 _HATCH_GREY: Final = (135, 135, 135)
 """Shows on glare and on black alike."""
 
@@ -108,9 +108,11 @@ class _Drawing:
             self._blend(self._cells(self._map.unseen) & (phase < max(1, pitch // 5)), _HATCH_GREY, _HATCH)
 
     def tint_cells(self) -> None:
-        """Each stained cell in its likeliest class's colour."""
+        """Each stained cell in its likeliest class's colour, paler where the class is unsure."""
+        sure = ~self._cells(np.stack([self._map.row, self._map.col], axis=1)[self._map.unsure])
         for index, mask in self._classes.items():
-            self._blend(mask, PALETTE[index], _TINT)
+            self._blend(mask & sure, PALETTE[index], _TINT)
+            self._blend(mask & ~sure, PALETTE[index], _UNSURE_TINT)
 
     def draw_grid(self) -> None:
         """Lines at each cm, stronger at 5 and 10 cm; dark on light cloth and light on dark."""

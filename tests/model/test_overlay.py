@@ -85,6 +85,14 @@ def test_a_stained_cell_is_tinted_by_its_class_and_its_neighbour_is_not(chemistr
     assert (neighbour == 200).all()
 
 
+def test_an_unsure_cell_is_paler() -> None:
+    places = {(10, 20): 0, (10, 30): 0}
+    found = stain_map(1200, 1600, 0.25, places, unsure=np.array([False, True]))
+    page = picture_of(draw_overlay(cloth(1200, 1600), found), (1200, 1600)).astype(int)
+    sure, unsure = (np.abs(page[415:437, left + 27 : left + 37] - 200).mean() for left in (800, 1200))
+    assert 0.3 < unsure / sure < 0.6
+
+
 def test_the_outline_follows_the_stained_half() -> None:
     page = picture_of(draw_overlay(cloth(1200, 1600), stain_map(1200, 1600, 0.25, {(10, 20): 3})), (1200, 1600))
     across = page[420, 795:845].astype(int)
