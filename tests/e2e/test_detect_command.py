@@ -139,7 +139,7 @@ def test_the_shipped_network_finds_a_plain_stain_on_plain_cloth(tmp_path: Path) 
         pytest.skip("needs model/weights/spotgrid-s.onnx: train and export a network first (docs/research.md)")
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:480, :640]
-    stain = 1 / (1 + np.exp((np.hypot(x - 320, y - 240) - 40) / 2))  # 10 mm across, soft rim
+    stain = 1 / (1 + np.exp((np.hypot(x - 320, y - 240) - 40) / 2))  # 20 mm across, soft rim
     weave = 228 + 4 * np.sin(x * 0.9) * np.sin(y * 0.9) + rng.normal(0, 2, (480, 640))
     image = weave[:, :, None] * (1 - stain[:, :, None] * np.array([0.35, 0.55, 0.75]))
     Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(tmp_path / "cloth.png")
