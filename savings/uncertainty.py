@@ -7,7 +7,7 @@ copula; the variance shares treat such a group as one factor, because Sobol's in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
@@ -244,29 +244,18 @@ def curve(inputs: InputSet, key: str, seed: int = 1, points: int = 33, n: int = 
 
 
 def crossing(inputs: InputSet, key: str, grid: Values, base: Values) -> float | None:
-    """Where the base case's saving changes sign within the grid, by bisection; None when it does not."""
-    changes = np.flatnonzero(np.diff(np.signbit(base)))
-    if not len(changes):
-        return None
+    """Where the base case's saving first changes sign within the grid; None when it does not.
 
-    def at(x: float) -> float:
-        return float(evaluate(inputs, {key: np.asarray(x)})["saving_share"])
-
-    return bisect(at, float(grid[changes[0]]), float(grid[changes[0] + 1]))
-
-
-def bisect(function: Callable[[float], float], left: float, right: float) -> float:
-    """The zero between two points where the function's sign differs, to a relative 1e-9."""
-    sign = function(left) < 0.0
-    for _ in range(60):
-        middle = 0.5 * (left + right)
-        if (function(middle) < 0.0) == sign:
-            left = middle
-        else:
-            right = middle
-        if right - left <= 1e-9 * max(abs(right), 1e-12):
-            break
-    return 0.5 * (left + right)
+    The interval is cut into 64, five times over: a billionth of the grid's step.
+    """
+    for _ in range(6):
+        changes = np.flatnonzero(np.diff(np.signbit(base)))
+        if not len(changes):
+            return None
+        left, right = grid[changes[0]], grid[changes[0] + 1]
+        grid = np.linspace(left, right, 65)
+        base = np.broadcast_to(evaluate(inputs, {key: grid})["saving_share"], grid.shape)
+    return float(0.5 * (left + right))
 
 
 def probability(condition: NDArray[np.bool_] | Sequence[bool]) -> float:

@@ -85,6 +85,7 @@ class Unit:
         return self.text or "*".join(f"{name}^{power}" for name, power in self.dims) or "1"
 
 
+@lru_cache(maxsize=4096)
 def _combine(left: Dims, right: Dims, sign: int) -> Dims:
     powers = dict(left)
     for name, power in right:
