@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from model.calibration import Calibration, LimitError
-from model.cells import PAD_LOGIT
+from model.cells import PAD_LOGIT, cell_confidence, truth_cells
 from model.detector import Detector
-from model.onnx_file import ModelFileError
+from model.onnx_file import SHIPPED, ModelFileError
 from model.schema import load_schema
 from tests.model.toy_onnx import metadata, write_toy
 
@@ -337,3 +337,49 @@ def test_the_id_names_the_very_file(tmp_path: Path) -> None:
     other = Detector(write_toy(tmp_path / "two.onnx", text=json.dumps(metadata(unsure_below=0.6)))).info
     assert one.id != other.id
     assert len(one.id.split("+")[1]) == 12
+
+
+# The network that ships. These are floors that a broken file or a broken pipeline would fall through, not its scores:
+# those are measured by training.evaluate.
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Detector:
+    if not SHIPPED.is_file():
+        pytest.skip("needs model/weights/spotgrid-s.onnx: train and export a network first (docs/research.md)")
+    return Detector(threads=1)
+
+
+@pytest.mark.slow
+def test_the_shipped_network_finds_what_anyone_would_see(shipped: Detector) -> None:
+    from datasets.compose import Recipe, render_scene
+    from datasets.pictures import Pool
+
+    plain, found, false, cells = 0, 0, 0, 0
+    for seed in range(900, 908):
+        scene = render_scene(Recipe(), Pool(None, "val"), seed)
+        listed = shipped.detect_canvas(scene.image).dense_cells()
+        on_stain = np.kron(listed, np.ones((10, 10), dtype=np.bool_))
+        for stain in scene.stains:
+            if stain.area_mm2 >= 30 and stain.visible_delta_e >= 12:
+                plain += 1
+                found += bool(on_stain[scene.stain_id == stain.id].any())
+        false += int((listed & (truth_cells(scene.coverage) == 0)).sum())
+        cells += listed.size
+    assert plain >= 5
+    assert found >= 0.7 * plain
+    assert false <= 0.03 * cells
+
+
+@pytest.mark.slow
+def test_the_shipped_networks_answer_does_not_hang_on_the_tiling(shipped: Detector) -> None:
+    """320 px further on, a picture falls differently into tiles, but alike onto the network's strides (64 px)."""
+    from datasets.compose import Recipe, render_scene
+    from datasets.pictures import Pool
+
+    image = render_scene(Recipe(), Pool(None, "val"), 902).image
+    head = shipped.info.cell_head
+    whole = cell_confidence(shipped.logits(image)[0], head)[8:, 8:]
+    part = cell_confidence(shipped.logits(image[320:, 320:])[0], head)
+    inner = np.abs(whole - part)[8:-2, 8:-2]  # the cut is an edge that only one of them sees
+    assert np.percentile(inner, 99) < 0.2
