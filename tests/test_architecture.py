@@ -19,7 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 STANDARD = frozenset(sys.stdlib_module_names)
 ROOMS = sorted(room for room in architecture.ARROWS if (ROOT / room).is_dir())
 SCRIPTS = [ROOT / "spotgrid.py", ROOT / "conftest.py", ROOT / ".ci" / "lock.py"]
-EXTRAS_OF_ROOM = {"training": ["train"], "savings": ["report"], "tests": ["train", "report", "dev"]}
+EXTRAS_OF_ROOM = {
+    "training": ["train"],
+    "savings": ["report", "postgres"],
+    "tests": ["train", "report", "postgres", "dev"],
+}
 """Extras a room may count on; every other room must do with the core."""
 
 
