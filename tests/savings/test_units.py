@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pint
 import pytest
 
@@ -15,7 +17,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("left", "right"), PAIRS)
 def test_conversions_are_pints(left: str, right: str) -> None:
-    judge = pint.UnitRegistry()
+    judge: Any = pint.UnitRegistry()
     spelled = {
         text: text.replace("uL", "microliter").replace("mL", "milliliter").replace("m3", "m**3").replace("m2", "m**2")
         for text in (left, right)
