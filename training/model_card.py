@@ -52,16 +52,16 @@ DATA: Final = (
 )
 """Name and origin, licence and authors, use."""
 
-_USE = """Finds stains on cloth under even light and says, for each square centimetre, how likely it is stained, which square
-millimetres are, and which of six chemistries it is. Made for a camera over a table at a known scale of 0.02 to 5 mm per
-px; the picture is resampled to 4 px per mm.
+_USE = """Finds stains on cloth under even light and says, for each square centimetre, how likely it is stained, which
+square millimetres are, and which of six chemistries it is. Made for a camera over a table at a known scale of 0.02 to 5
+mm per px; the picture is resampled to 4 px per mm.
 
 Not for deciding alone about anything that cannot be undone: a chemistry marked unsure, and rust always, goes to a
-person. Not a proof of cleanliness: sebum, odour and colourless residues do not show to a colour camera. Not for pictures
-of people, and not for surfaces other than cloth."""
+person. Not a proof of cleanliness: sebum, odour and colourless residues do not show to a colour camera. Not for
+pictures of people, and not for surfaces other than cloth."""
 
-_LIMITS = """- All stains in training are rendered; no photograph of a real stain was trained on. Real ones differ: read the figures
-  on real photographs first.
+_LIMITS = """- All stains in training are rendered; no photograph of a real stain was trained on. Real ones differ: read
+  the figures on real photographs first.
 - Prints with soft edges, faded denim, creases and shadows on white cloth, and dirt spread evenly over a whole garment
   are the known hard cases.
 - A stain smaller than the camera resolves is not seen: the map's `resolvable_mm2` says where that begins.
@@ -171,9 +171,9 @@ def _measured(document: Document) -> str:
     limit = "" if document["limit"] is None else f" First {document['limit']} pictures only."
     return (
         f"### {document['set']}\n\n{TABLES[document['kind']](document)}\n\n"
-        f"{origin['date']}, commit `{(origin['commit'] or 'unknown')[:12]}`, data sha256 `{origin['data_sha256'][:12]}`, "
-        f"seed {origin['seed']}; {origin['machine']}; {origin['seconds']:g} s, "
-        f"peak {origin['peak_rss_mb']:.0f} MB.{limit}"
+        f"{origin['date']}, commit `{(origin['commit'] or 'unknown')[:12]}`, "
+        f"data sha256 `{origin['data_sha256'][:12]}`, seed {origin['seed']}; "
+        f"{origin['machine']}; {origin['seconds']:g} s, peak {origin['peak_rss_mb']:.0f} MB.{limit}"
     )
 
 

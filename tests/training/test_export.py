@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.network import CONTEXT, SpotNet
+from model.onnx_file import OnnxFile
+from tests.training.conftest import CALIBRATION
+from training import export as exporting
+from training.checkpoint import load_network
+from training.export import ExportError, Parity, Served, find_checkpoint, golden_pictures, main, parity
+from training.operating import Calibration
+
+
+def test_the_file_says_what_the_product_needs(tiny_onnx: Path) -> None:
+    info = OnnxFile(tiny_onnx, threads=1).info
+    assert (info.name, info.version) == ("tiny", "0.0.1")
+    assert info.levels == (4, 2, 1)
+    assert dict(info.presets) == dict(CALIBRATION.presets)
+    assert info.threshold == 0.6
+    assert info.cell_head == CALIBRATION.cell_head
+    assert info.channels == CONTEXT
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32), (1, 256, 256), (3, 96, 64), (8, 64, 160)])
+def test_any_batch_and_size_runs_and_agrees(tiny_run: Path, tiny_onnx: Path, shape: tuple[int, int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    proved = parity(load_network(tiny_run / "last.pt"), CALIBRATION, OnnxFile(tiny_onnx, threads=1), [image])
+    assert proved.positions == image.size // 48
+    proved.check()
+
+
+def test_shift_and_temperature_are_inside(tiny_run: Path, tiny_onnx: Path) -> None:
+    image, context = np.full((1, 32, 32, 3), 99, np.uint8), np.zeros((1, CONTEXT, 4, 4), np.float32)
+    stain, chemistry = OnnxFile(tiny_onnx, threads=1).run(("stain", "chemistry"), image, context)
+    with torch.no_grad():
+        pixels = torch.full((1, 3, 32, 32), 99 / 255)
+        raw = load_network(tiny_run / "last.pt")(pixels, torch.from_numpy(context))
+    assert stain == pytest.approx(raw[0][:, 0].numpy() + 0.5, abs=1e-4)
+    assert chemistry == pytest.approx(raw[1].numpy() / 2.0, abs=1e-4)
+
+
+def test_constant_padding_is_what_the_encoder_does() -> None:
+    torch.manual_seed(1)
+    network = SpotNet().eval()
+    served = Served(network)
+    image = torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8)
+    context = torch.randn(2, CONTEXT, 8, 12)
+    with torch.no_grad():
+        theirs = network(image.permute(0, 3, 1, 2).float() / 255, context)
+        ours = served(image, context)
+    assert torch.equal(ours[0], theirs[0][:, 0])
+    assert torch.equal(ours[2], theirs[2])
+
+
+def test_a_network_that_differs_is_found_out(tiny_run: Path, tiny_onnx: Path) -> None:
+    other = copy.deepcopy(load_network(tiny_run / "last.pt"))
+    with torch.no_grad():
+        other.trust.add_(0.01)
+        other.stain.weight.mul_(1.01)
+    proved = parity(other, CALIBRATION, OnnxFile(tiny_onnx, threads=1), golden_pictures()[:1])
+    assert proved.stain > 1e-4
+    with pytest.raises(ExportError, match="differ"):
+        proved.check()
+
+
+@pytest.mark.parametrize("proved", [Parity(1, 1, 1e-4, 0, 0), Parity(1, 1, 0, 1e-4, 0), Parity(1, 1, 0, 0, 1)])
+def test_each_kind_of_difference_is_refused(proved: Parity) -> None:
+    with pytest.raises(ExportError):
+        proved.check()
+
+
+def test_nothing_is_written_without_parity(
+    tiny_run: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The exporter gives the graph of another calibration: it shifts what torch says.
+    monkeypatch.setattr(exporting, "to_onnx", lambda served, path: path.write_bytes(tiny_onnx.read_bytes()))
+    assert main([str(tiny_run), "--out", str(tmp_path / "x.onnx")]) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert "differ" in capsys.readouterr().err
+
+
+def test_a_large_file_is_refused(
+    tiny_run: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "MAX_BYTES", 1000)
+    monkeypatch.setattr(exporting, "to_onnx", lambda served, path: path.write_bytes(tiny_onnx.read_bytes()))
+    with pytest.raises(ExportError, match="at most"):
+        exporting.export(tiny_run / "last.pt", tmp_path / "x.onnx", Calibration())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_golden_pictures_are_the_same_everywhere() -> None:
+    ours, again = golden_pictures(), golden_pictures()
+    assert all(np.array_equal(a, b) for a, b in zip(ours, again, strict=True))
+    assert {picture.shape for picture in ours} == {(n, h, w, 3) for n, h, w in exporting._GOLDEN_SIZES}
+
+
+def test_the_checkpoint_of_a_run_is_found(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"training\.train"):
+        find_checkpoint(tmp_path)
+    (tmp_path / "last.pt").touch()
+    assert find_checkpoint(tmp_path).name == "last.pt"
+    (tmp_path / "best.pt").touch()
+    assert find_checkpoint(tmp_path).name == "best.pt"
+    assert find_checkpoint(tmp_path / "last.pt").name == "last.pt"
+
+
+def test_a_missing_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none"), "--out", str(tmp_path / "x.onnx")]) == 1
+    assert "no checkpoint" in capsys.readouterr().err

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from datasets.scene import save
+from tests.training.test_evaluate import scene
+from training.evaluate import main as evaluate
+from training.model_card import main
+
+
+@pytest.fixture
+def measured(tiny_onnx: Path, tmp_path: Path) -> Path:
+    for number in range(2):
+        save(scene(number, stained=number < 1), tmp_path / "scenes", f"s{number}")
+    out = tmp_path / "out"
+    assert evaluate(["--set", str(tmp_path / "scenes"), "--model", str(tiny_onnx), "--out", str(out)]) == 0
+    return out / "metrics.json"
+
+
+def test_the_card_holds_what_was_measured_and_nothing_else(tiny_onnx: Path, measured: Path, tmp_path: Path) -> None:
+    assert main([str(tiny_onnx), str(measured), "--out", str(tmp_path / "card.md")]) == 0
+    text = (tmp_path / "card.md").read_text()
+    document = json.loads(measured.read_text())
+    assert document["origin"]["model_sha256"] in text
+    assert f"{document['cells'][0]['f1']['value']:.3f}" in text
+    assert "| default | 0.600 |  |  | 20 | 10 | 0.02 |" in text  # not measured while calibrating: empty cells
+    for said in ("CC BY 4.0", "Ghent University", "Apache-2.0", "assumption", "## Limits"):
+        assert said in text
+    assert "None" not in text
+    assert str(tmp_path) not in text
+
+
+def test_a_measurement_of_another_file_is_refused(
+    tiny_onnx: Path, measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(measured.read_text())
+    document["origin"]["model_sha256"] = "0" * 64
+    measured.write_text(json.dumps(document))
+    assert main([str(tiny_onnx), str(measured), "--out", str(tmp_path / "card.md")]) == 1
+    assert "measure this file again" in capsys.readouterr().err
+    assert not (tmp_path / "card.md").exists()
+
+
+def test_something_else_is_refused(tiny_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    assert main([str(tiny_onnx), str(tmp_path / "x.json")]) == 1
+    assert "spotgrid.metrics/v1" in capsys.readouterr().err
