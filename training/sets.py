@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from datasets import scene as scene_files
 from datasets.readers import Problem, chemistry_of, picture_paths, read_box_folder, read_mask_folder
 from datasets.scene import Scene
+from datasets.testset import iter_scenes, load_spec
 from model.picture import PictureError, read_picture
 from model.taxonomy import CHEMISTRIES
 from training.photos import PhotoTruth, Quality
-from training.provenance import REPO, hash_files
+from training.provenance import hash_files
 
 EVAL_DEV_MM_PER_PX: Final = 0.35
 CLOTHING_MM_PER_PX: Final = 1.7
-TESTSET_SPEC: Final = REPO / "datasets" / "testset.toml"
 DATA_VARIABLE: Final = "SPOTGRID_DATA"
 
 
@@ -77,12 +77,18 @@ def data_root(given: Path | None) -> Path:
     return root
 
 
-def testset(root: Path | None) -> PictureSet:
-    """The frozen test set, rendered anew from its specification."""
-    from datasets.testset import iter_scenes, load_spec
+def frozen_testset(root: Path | None, cache: Path | None = None, share: float = 1.0) -> PictureSet:
+    """The frozen test set, rendered anew from its specification.
 
-    spec = load_spec(TESTSET_SPEC)
-    return PictureSet("testset", "scenes", hash_files([TESTSET_SPEC]), None, scenes=iter_scenes(spec, data_root(root)))
+    Args:
+        root: the data folder.
+        cache: folder to keep rendered scenes in, and to take them from the next time.
+        share: the first scenes of every part only, for a quick look.
+    """
+    spec = load_spec()
+    count = sum(max(1, round(part.scenes * share)) for part in spec.parts)
+    scenes = iter_scenes(spec, data_root(root), share=share, cache=cache)
+    return PictureSet("testset", "scenes", spec.sha256, count, scenes=scenes)
 
 
 def eval_dev(root: Path | None, on_problem: Problem, no_chemistry: frozenset[str] = frozenset()) -> PictureSet:
