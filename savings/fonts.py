@@ -19,7 +19,9 @@ from typing import Any, Final
 FAMILY: Final = "Spotgrid Sans"
 _FACE: Final = "Noto Sans CJK SC"
 _TEXTS: Final = ("keys.toml", "text.toml", "sources.toml", "inputs")
-_EXTRA: Final = "…–—−×±·°²³₂€¥µ‘’“”∞≤≥→αβγπσ"
+_EXTRA: Final = "…–—−×±·°²³€¥µ‘’“”∞≤≥→αβγπσ"
+_PLACES: Final = "圳亳衢濮漯莆邯郸泸儋鄂赣皖闽粤桂琼黔滇陕渝沪冀豫湘浙苏鲁晋蒙辽吉黑藏青宁疆台港澳"
+"""Letters of cities and provinces beyond the commonest hanzi."""
 
 
 def folder() -> Path:
@@ -46,7 +48,7 @@ def wanted(names: bool) -> str:
     own = "".join(path.read_text("utf-8") for path in paths)
     latin = "".join(chr(code) for code in (*range(0x20, 0x7F), *range(0xA0, 0x100)))
     level_1 = bytes(b for high in range(0xB0, 0xD8) for low in range(0xA1, 0xFF) for b in (high, low))
-    hanzi = level_1.decode("gb2312", errors="ignore") if names else ""
+    hanzi = level_1.decode("gb2312", errors="ignore") + _PLACES if names else ""
     return "".join(sorted(set(own + latin + hanzi + _EXTRA) - set("\n\t\r")))
 
 
