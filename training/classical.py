@@ -4,9 +4,9 @@ Colour distance in CIELab (CIE76, as Euclidean distance) between each mm² and t
 threshold that adapts to how much that cloth varies by itself. It looks at the canvas reduced to 1 px/mm, as a careful
 engineer would have built it before networks: weave and pixel noise are averaged away, one pixel is one sub-cell.
 
-A mm² is stained when it lies `base` + `spread` x (local median of the distances) from its surroundings; a cell is listed
-when its confidence, read from the strongest mm², reaches 0.5. The defaults are fixed: of 60 settings of window, base and
-spread they gave the best cell F1 (0.27) on 50 rendered validation scenes. It names no chemistry.
+A mm² is stained when it lies `base` + `spread` x (local median of the distances) from its surroundings; a cell is
+listed when its confidence, read from the strongest mm², reaches 0.5. The defaults are fixed: of 60 settings of window,
+base and spread they gave the best cell F1 (0.27) on 50 rendered validation scenes. It names no chemistry.
 """
 
 from __future__ import annotations

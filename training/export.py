@@ -1,7 +1,7 @@
 """Write a trained network as an ONNX file that the product runs, and prove that it says the same.
 
     python -m training.export runs/mine --out model/weights/spotgrid-s.onnx
-    python -m training.export runs/mine/last.pt --out /tmp/trial.onnx --version 0.1.0-trial
+    python -m training.export runs/mine/last.pt --out trial.onnx --version 0.1.0-trial
 
 The graph takes bytes and holds the normalisation and the chemistry temperature, so training and serving cannot drift
 apart; operating thresholds and the cell head travel as metadata (`spotgrid.model/v1`), from the run's calibration.json
