@@ -49,7 +49,7 @@ def _garments(root: Path) -> list[tuple[str, Source]]:
     table = root / "clothing" / "images.csv"
     if not table.is_file():
         return []
-    rows = [r for r in csv.DictReader(table.open()) if r["split"] == "train"]
+    rows = [r for r in csv.DictReader(table.read_text().splitlines()) if r["split"] == "train"]
     return [
         (
             _split(f"sender {r['sender_id']}"),
@@ -76,7 +76,7 @@ def _grey(root: Path) -> list[tuple[str, Source]]:
     if not table.is_file():
         return []
     out = []
-    for r in csv.DictReader(table.open()):
+    for r in csv.DictReader(table.read_text().splitlines()):
         if r["label"] == "defect_free":
             block = (int(r["original_number"]) - 1) // 4
             part = "train" if block == 0 else _split(f"block {block}")

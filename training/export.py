@@ -197,6 +197,13 @@ def metadata(calibration: Calibration, name: str, version: str, trained: dict[st
     }
 
 
+def describe(checkpoint: Path) -> dict[str, Any]:
+    """How a checkpoint came about, for the metadata; paths are cut to their names, so that no machine's are shipped."""
+    raw = read(checkpoint)
+    config = {k: Path(v).name if isinstance(v, str) and "/" in v else v for k, v in raw["config"].items()}
+    return {"checkpoint_sha256": hash_files([checkpoint]), "step": raw["step"], "commit": commit(), "config": config}
+
+
 def export(
     checkpoint: Path, out: Path, calibration: Calibration, name: str = "spotgrid-s", version: str = "0.1.0"
 ) -> dict[str, Any]:
@@ -215,14 +222,7 @@ def export(
         ExportError: no parity, or over 20 MB; `out` is left as it was.
         ValueError: not a checkpoint.
     """
-    network, raw = load_network(checkpoint).eval(), read(checkpoint)
-    trained = {
-        "checkpoint_sha256": hash_files([checkpoint]),
-        "step": raw["step"],
-        "commit": commit(),
-        "config": raw["config"],
-    }
-    pictures = golden_pictures()
+    network, trained, pictures = load_network(checkpoint).eval(), describe(checkpoint), golden_pictures()
     with tempfile.TemporaryDirectory(dir=out.parent if out.parent.is_dir() else None) as folder:
         trial = Path(folder) / out.name
         to_onnx(Served(network, calibration.temperature, calibration.stain_shift), trial)
