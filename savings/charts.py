@@ -131,12 +131,12 @@ def waterfall(
 
 
 def _axis_start(levels: Sequence[float]) -> float:
-    """Zero, unless all levels differ by less than a quarter of the highest: then a round value below the lowest."""
+    """Zero, unless levels differ by less than a quarter of the highest: then a round value below the lowest."""
     low, high = min(levels), max(levels)
-    if low <= 0 or high - low > 0.25 * high:
+    if low <= 0 or not 1e-6 * high < high - low <= 0.25 * high:
         return min(0.0, low)
     raw = max(0.0, low - (high - low) * 1.2)
-    step = 10.0 ** math.floor(math.log10(max(high - low, 1e-9)))
+    step = 10.0 ** math.floor(math.log10(high - low))
     return math.floor(raw / step) * step
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Engine, create_engine, insert
+from sqlalchemy import create_engine, insert, text
 
 from savings.ledger import GARMENTS
 
@@ -46,19 +46,24 @@ def rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
     return found
 
 
-def fill(url: str, data: list[dict[str, Any]]) -> Engine:
-    """Make the table and put the rows in, a batch at a time."""
+def fill(url: str, data: list[dict[str, Any]], times: int = 1) -> None:
+    """Make the table and put the rows in, `times` over; the copies are made by the database."""
     engine = create_engine(url)
     GARMENTS.metadata.create_all(engine)
     with engine.begin() as connection:
-        for start in range(0, len(data), 50_000):
-            connection.execute(insert(GARMENTS), data[start : start + 50_000])
+        connection.execute(insert(GARMENTS), data)
+        if times > 1:
+            counter = (
+                f"WITH RECURSIVE k(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM k WHERE i < {times}) SELECT i FROM k"
+            )
+            connection.execute(
+                text(f"INSERT INTO savings_garments SELECT g.* FROM savings_garments g CROSS JOIN ({counter}) c")
+            )
     engine.dispose()
-    return engine
 
 
-def sqlite(path: Path, data: list[dict[str, Any]]) -> str:
+def sqlite(path: Path, data: list[dict[str, Any]], times: int = 1) -> str:
     """A filled SQLite ledger's URL."""
     url = f"sqlite:///{path}"
-    fill(url, data)
+    fill(url, data, times)
     return url

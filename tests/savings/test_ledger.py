@@ -109,13 +109,13 @@ def within_limits(url: str) -> None:
 
 @pytest.mark.slow
 def test_a_million_garments_from_sqlite(tmp_path: Path) -> None:
-    within_limits(ledgers.sqlite(tmp_path / "million.db", ledgers.rows(10_000) * 100))
+    within_limits(ledgers.sqlite(tmp_path / "million.db", ledgers.rows(10_000), 100))
 
 
 @pytest.mark.slow
 def test_a_million_garments_from_postgresql() -> None:
     with postgres.server() as url:
-        ledgers.fill(url, ledgers.rows(10_000) * 100)
+        ledgers.fill(url, ledgers.rows(10_000), 100)
         within_limits(url)
 
 
