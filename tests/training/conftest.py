@@ -35,7 +35,11 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "tiny"
     run.mkdir()
     state = State(network, dict(network.state_dict()), torch.optim.SGD(network.parameters(), lr=0.1))
-    save(state, {"encoder": ENCODER, "width": WIDTH, "steps": 0, "seed": 0}, run / "last.pt")
+    save(
+        state,
+        {"encoder": ENCODER, "width": WIDTH, "steps": 0, "seed": 0, "scenes": "/somewhere/scenes/train"},
+        run / "last.pt",
+    )
     return run
 
 

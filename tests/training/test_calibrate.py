@@ -98,9 +98,6 @@ def test_a_folder_without_scenes_is_told(tiny_run: Path, tmp_path: Path, capsys:
     assert "render some" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # datasets.pictures leaves images.csv open
 def test_clean_photos_come_from_senders_kept_from_training(tmp_path: Path) -> None:
     from datasets.pictures import Pool
 

@@ -100,6 +100,11 @@ def test_golden_pictures_are_the_same_everywhere() -> None:
     assert {picture.shape for picture in ours} == {(n, h, w, 3) for n, h, w in exporting._GOLDEN_SIZES}
 
 
+def test_no_folder_of_this_machine_is_shipped(tiny_run: Path, tiny_onnx: Path) -> None:
+    assert exporting.describe(tiny_run / "last.pt")["config"]["scenes"] == "train"
+    assert b"/somewhere" not in tiny_onnx.read_bytes()
+
+
 def test_the_checkpoint_of_a_run_is_found(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"training\.train"):
         find_checkpoint(tmp_path)
