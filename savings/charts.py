@@ -56,11 +56,15 @@ class Canvas:
         pen = f'stroke="{stroke}" stroke-width="{width:g}"{dashes}'
         self.parts.append(f'<path d="M{x1:.1f},{y1:.1f} L{x2:.1f},{y2:.1f}" {pen} fill="none"/>')
 
-    def bar(self, x: float, y: float, width: float, height: float, loss: bool = False, fill: str = GAIN) -> None:
+    def bar(
+        self, x: float, y: float, width: float, height: float, loss: bool = False, fill: str = GAIN, edge: str = ""
+    ) -> None:
         """A bar; a loss is hatched and outlined. Width and height may be negative."""
         x, width = min(x, x + width), abs(width)
         y, height = min(y, y + height), abs(height)
-        look = f'fill="url(#loss)" stroke="{LOSS}"' if loss else f'fill="{fill}"'
+        look = (
+            f'fill="url(#loss)" stroke="{LOSS}"' if loss else f'fill="{fill}"' + (f' stroke="{edge}"' if edge else "")
+        )
         self.parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" {look}/>')
 
     def path(self, points: Iterable[tuple[float, float]], stroke: str, fill: str = "none", width: float = 2) -> None:
@@ -272,7 +276,7 @@ def span(
         return 40 + (value - ends[0]) / (ends[1] - ends[0]) * (canvas.width - 80)
 
     canvas.line(x(ends[0]), 34, x(ends[1]), 34, RULE, 6)
-    canvas.bar(x(low), 27, max(x(high) - x(low), 3), 14, fill=BAND)
+    canvas.bar(x(low), 27, max(x(high) - x(low), 3), 14, fill=BAND, edge=INK)
     canvas.bar(x(median) - 2.5, 22, 5, 24, fill=INK)
     canvas.line(x(0.0), 18, x(0.0), 52, INK)
     canvas.line(x(0.5), 18, x(0.5), 52, LOSS, 1.5, "5 3")

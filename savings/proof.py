@@ -83,7 +83,12 @@ def _measured(r: Report, t: Text) -> Iterator[Block]:
     if m.drifts:
         units = {name: item.unit for name, item in m.figures.items()}
         found = tuple(
-            (t.label(d.name), t.amount(d.earlier, units[d.name]), t.amount(d.latest, units[d.name]), t.number(d.z, 1))
+            (
+                t.label(d.name),
+                t.amount(d.earlier, units[d.name]),
+                t.amount(d.latest, units[d.name]),
+                t.number(d.z, None, 2),
+            )
             for d in m.drifts
         )
         yield Table((t("input"), t("earlier"), t("latest"), t("errors")), found, (False, True, True, True))
@@ -92,7 +97,7 @@ def _measured(r: Report, t: Text) -> Iterator[Block]:
     if r.meters:
         yield Heading(t("meter_title"))
         found = tuple(
-            (c.kind, f"{t.number(c.metered)} {c.unit}", f"{t.number(c.recorded)} {c.unit}",
+            (t.of("kinds", c.kind), f"{t.number(c.metered)} {c.unit}", f"{t.number(c.recorded)} {c.unit}",
              t("agrees") if c.agrees else t("differs"))
             for c in r.meters
         )  # fmt: skip
