@@ -34,9 +34,12 @@ format: $(VENV)/.ready  ## let ruff fix and format
 train: $(VENV)/.ready  ## train the network: make train ARGS='out=runs/mine steps=2000' (docs/research.md)
 	$(VENV)/bin/python -m training.train $(ARGS)
 
-bench campaign:  ## not yet: says what measures what until benchmarks/ exists
-	@echo "make $@: nothing to run. benchmarks/ arrives with its first measured rival;" >&2
-	@echo "until then accuracy is measured by 'python -m training.evaluate' (docs/research.md)." >&2
+bench: $(VENV)/.ready  ## measure speed; results go to benchmarks/results/
+	$(VENV)/bin/python -m benchmarks.savings.million $(ARGS)
+
+campaign:  ## not yet: says what measures what until there is one
+	@echo "make $@: nothing to run. Campaigns come with the rig; until then accuracy is measured by" >&2
+	@echo "'python -m training.evaluate' (docs/research.md) and speed by 'make bench'." >&2
 	@exit 2
 
 lock: $(VENV)/.ready  ## resolve pyproject.toml anew into constraints.txt
