@@ -30,7 +30,6 @@ _FORMATS = {
     "number": {"num_format": "#,##0.######"},
     "input": {"num_format": "#,##0.######", "bg_color": "#FFF8E1", "border": 1, "border_color": "#C9CED6"},
     "percent": {"num_format": "0.0 %"},
-    "wrap": {"text_wrap": True, "valign": "top"},
 }
 
 
@@ -45,6 +44,7 @@ class _Book:
         for sheet in self.sheets.values():
             sheet.hide_gridlines(2)
             sheet.set_paper(9)
+            sheet.set_landscape()
             sheet.fit_to_pages(1, 0)
 
     def name(self, sheet: str, row: int, name: str) -> None:
@@ -149,7 +149,7 @@ def _model(b: _Book) -> None:
     sheet, t, r = b.sheets["model"], b.text, b.report
     sheet.set_column("A:A", 28)
     sheet.set_column("B:C", 16)
-    sheet.set_column("D:D", 110)
+    sheet.set_column("D:D", 90)
     sheet.freeze_panes(1, 0)
     b.row("model", 0, [t.of("sheets", "name"), t("value"), t("unit"), "f(x)"], "head")
     for row, (name, quantity) in enumerate(r.base.results.items(), start=1):
@@ -162,7 +162,7 @@ def _model(b: _Book) -> None:
 
 def _inputs(b: _Book) -> None:
     sheet, t, r = b.sheets["inputs"], b.text, b.report
-    widths = {"A:A": 50, "B:D": 14, "E:F": 16, "G:G": 24, "H:H": 50, "I:I": 90}
+    widths = {"A:A": 42, "B:D": 11, "E:F": 15, "G:G": 20, "H:I": 60}
     for columns, width in widths.items():
         sheet.set_column(columns, width)
     sheet.freeze_panes(1, 1)
@@ -186,7 +186,7 @@ def _inputs(b: _Book) -> None:
 def _sources(b: _Book) -> None:
     sheet = b.sheets["sources"]
     sheet.set_column("A:A", 20)
-    sheet.set_column("B:C", 90, b.formats["wrap"])
+    sheet.set_column("B:C", 90)
     sheet.set_column("D:D", 30)
     b.row("sources", 0, ["", b.text("source"), "", ""], "head")
     for row, item in enumerate(sources().values(), start=1):
