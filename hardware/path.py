@@ -48,7 +48,7 @@ def visiting_order(points_mm: ArrayLike, start_mm: tuple[float, float]) -> NDArr
     near = _neighbours(every)
     search = _Search(every, near, _greedy(every, near))
     search.improve(range(len(every)))
-    search.kick(_KICKS if len(every) > 7 else 0)
+    search.kick(min(_KICKS, 2 * len(every)) if len(every) > 7 else 0)
     return np.array(search.path[1:], dtype=np.int64) - 1
 
 

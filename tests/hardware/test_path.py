@@ -16,7 +16,7 @@ coordinate = st.integers(-50, 50).map(float)
 START = (0.0, 0.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(coordinate, coordinate), max_size=25), st.tuples(coordinate, coordinate))
 def test_every_point_is_visited_once(points: list[tuple[float, float]], start: tuple[float, float]) -> None:
     assert sorted(visiting_order(points, start).tolist()) == list(range(len(points)))
