@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest lint format bench train campaign lock clean
+.PHONY: help demo test pytest lint format bench train campaign picture lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,6 +41,10 @@ campaign:  ## not yet: says what measures what until there is one
 	@echo "make $@: nothing to run. Campaigns come with the rig; until then accuracy is measured by" >&2
 	@echo "'python -m training.evaluate' (docs/research.md) and speed by 'make bench'." >&2
 	@exit 2
+
+picture: $(VENV)/.ready  ## the README's picture, anew from the demo
+	$(VENV)/bin/spotgrid demo --out out/demo
+	$(VENV)/bin/python .ci/picture.py out/demo/shirt.overlay.png docs/img/overlay.png
 
 lock: $(VENV)/.ready  ## resolve pyproject.toml anew into constraints.txt
 	$(VENV)/bin/python .ci/lock.py

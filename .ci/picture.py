@@ -1,4 +1,4 @@
-"""Make the README's picture from the demo's overlay: smaller, and few enough colours to weigh little.
+"""Make the README's picture from the demo's overlay: small enough for a page.
 
 spotgrid demo --out out/demo && python .ci/picture.py out/demo/shirt.overlay.png docs/img/overlay.png
 """
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from PIL import Image
 
-WIDTH_PX = 1000
+WIDTH_PX = 800
 
 
 def main(source: str, target: str) -> int:
-    """Reduce `source` to `WIDTH_PX` wide and 256 colours, and write it to `target`."""
+    """Reduce `source` to `WIDTH_PX` wide and write it to `target`."""
     with Image.open(source) as picture:
         height = round(picture.height * WIDTH_PX / picture.width)
         small = picture.convert("RGB").resize((WIDTH_PX, height), Image.Resampling.LANCZOS)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    small.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(target, optimize=True)
+    small.save(target, optimize=True)
     return 0
 
 
