@@ -31,7 +31,7 @@ format: $(VENV)/.ready  ## let ruff fix and format
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-train: $(VENV)/.ready  ## train the network: make train ARGS='out=runs/mine steps=2000' (docs/research.md)
+train: $(VENV)/.ready  ## train the network: make train ARGS='name=mine steps=4000 threads=2' (docs/research.md)
 	$(VENV)/bin/python -m training.train $(ARGS)
 
 bench: $(VENV)/.ready  ## measure speed; results go to benchmarks/results/
