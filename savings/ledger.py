@@ -1,12 +1,12 @@
 """The ledger over SQL: one table or view, `savings_garments`, one row for each garment that left the shop.
 
-    finished_at       timestamp, UTC, not null     stained_area_mm2  number, 0 = looked at, no stain
-    site              text                         cells             integer, cells dosed, retries included
-    garment_id        text                         water_ml          number
-    full_wash         boolean                      agent_ul          number
-    handover          boolean                      energy_wh         number, all of the rig's electricity for it
-    rewash            boolean, washed again        seconds           number, rig time
-    complaint         boolean
+    finished_at       timestamp, UTC, not null     full_wash  boolean, needed a full wash from the start
+    site              text                         handover   boolean, went to a person instead of the rig
+    garment_id        text                         removed    boolean, the rig removed every stain it found
+    stained_area_mm2  number, 0 = no stain seen    rewash     boolean, was washed again
+    cells             integer, all cells dosed     complaint  boolean, came back with a complaint
+    water_ml          number                       seconds    number, rig time
+    agent_ul          number                       energy_wh  number, all of the rig's electricity for it
 
 Null means not recorded (a garment that never saw the rig has no `seconds`). All sums are made by the database, so a
 million garments cost seconds and no memory here.
@@ -55,6 +55,7 @@ GARMENTS: Final = Table(
     Column("seconds", Float),
     Column("full_wash", Boolean),
     Column("handover", Boolean),
+    Column("removed", Boolean),
     Column("rewash", Boolean),
     Column("complaint", Boolean),
 )
@@ -152,6 +153,7 @@ def _sums() -> dict[str, Element]:
         ("full_wash", c.full_wash.is_not(None), full),
         ("full_looked", full, c.seconds.is_not(None)),
         ("handover", and_(c.handover.is_not(None), stained, not_full), c.handover.is_(True)),
+        ("removal", and_(c.removed.is_not(None), not_full), c.removed.is_(True)),
         ("rewash", c.rewash.is_not(None), and_(c.rewash.is_(True), not_full)),
         ("bath_rewash", and_(c.rewash.is_not(None), full), c.rewash.is_(True)),
         ("complaint", c.complaint.is_not(None), and_(c.complaint.is_(True), not_full)),

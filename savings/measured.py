@@ -25,7 +25,7 @@ PAIRS: Final = ("water", "agent", "energy", "time")
 """x and y of the same garments, with `_n _x _y _xx _yy _xy`: cells and water in mL; cells and agent in µL; seconds and
 energy in Wh; cells and seconds of the stained."""
 
-SHARES: Final = ("stained", "full_wash", "full_looked", "handover", "rewash", "bath_rewash", "complaint")
+SHARES: Final = ("stained", "full_wash", "full_looked", "handover", "removal", "rewash", "bath_rewash", "complaint")
 """Counts `_k` of `_n`. `rewash` and `complaint` count no garment that had a full wash, `bath_rewash` only those."""
 
 
@@ -150,8 +150,8 @@ def _figures(s: Mapping[str, float], inputs: InputSet) -> dict[str, tuple[Input,
     put("dwell_time", "s/garment", rest[0], max(0.0, rest[1] - looks), rest[2])
     names = {
         "stained": "stained_share", "full_wash": "full_wash_share", "full_looked": "full_wash_looked",
-        "handover": "handover_share", "rewash": "rig_rewash_share", "bath_rewash": "process_rewash",
-        "complaint": "complaint_rate",
+        "handover": "handover_share", "removal": "removal_share", "rewash": "rig_rewash_share",
+        "bath_rewash": "process_rewash", "complaint": "complaint_rate",
     }  # fmt: skip
     for name, key in names.items():
         n, k = s[f"{name}_n"], s[f"{name}_k"]

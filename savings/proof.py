@@ -68,7 +68,8 @@ def _measured(r: Report, t: Text) -> Iterator[Block]:
     if m is None or not m.garments:
         return
     yield Heading(t("measured_title", n=t.number(m.garments, 0), first=m.first_month, last=m.last_month), 1)
-    yield Paragraph(t("measured_note"), "note")
+    site = f" {t('site')}: {m.period.site}" if m.period.site else ""
+    yield Paragraph(t("measured_note") + site, "note")
     rows = [
         (t.label(name), t.amount(item.value, item.unit), t.range(item), t.number(m.counts[name], 0))
         for name, item in m.figures.items()

@@ -25,6 +25,7 @@ def rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
     cells = np.where(stained & ~full, np.ceil(area / 100 * 2.8), 0) + rng.poisson(1, n)
     seconds = 8 + cells * 2.2 + np.where(stained & ~full, 60, 0) + rng.normal(0, 0.5, n)
     flags = {"handover": (0.12, stained & ~full), "rewash": (0.03, full | True), "complaint": (0.002, full | True)}
+    removed = rng.random(n) < 0.7
     hits = {name: (rng.random(n) < share) & among for name, (share, among) in flags.items()}
     found = []
     for i in range(n):
@@ -41,6 +42,7 @@ def rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
             "site": "A" if i % 3 else "B",
             "garment_id": f"g{i}",
             "full_wash": bool(full[i]),
+            "removed": bool(removed[i]) if stained[i] and not full[i] else None,
         }
         found.append({**fixed, **seen, **{name: bool(hit[i]) for name, hit in hits.items()}})
     return found

@@ -119,7 +119,7 @@ def test_the_whole_way_from_rows_to_figures(shop: str) -> None:
     found = read(SqlLedger(shop), Period(), load())
     expected = {
         "cell_water": 55, "cell_agent": 28, "rig_power": 1.08, "cell_time": 2.2, "look_time": 10.2,
-        "stained_share": 0.33, "full_wash_share": 0.45, "full_wash_looked": 0.4,
+        "stained_share": 0.33, "full_wash_share": 0.45, "full_wash_looked": 0.4, "removal_share": 0.7,
     }  # fmt: skip
     for name, value in expected.items():
         item = found.figures[name]
