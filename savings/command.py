@@ -113,6 +113,8 @@ def _render(args: argparse.Namespace, inputs: InputSet) -> bytes:
         from savings.fleet import read
 
         fleet = read(args.fleet, seed=args.seed)
+    if sys.stderr.isatty():
+        print(f"spotgrid report: {args.draws:,} draws, a few seconds ...", file=sys.stderr)
     keep = frozenset(text.partition("=")[0].strip() for text in args.set)
     report = build(
         inputs, ledger=ledger, period=period, meter_file=args.meter, fleet=fleet, keep=keep,
