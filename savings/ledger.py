@@ -134,7 +134,7 @@ def _sums() -> dict[str, Element]:
     """Every sum that `savings.measured` names, as SQL."""
     c = GARMENTS.c
     stained, full = c.stained_area_mm2 > 0, c.full_wash.is_(True)
-    not_full = func.coalesce(c.full_wash, False).is_(False)
+    not_full = c.full_wash.is_not(True)
     found: dict[str, Element] = {}
     for name, x, where in (
         ("area", c.stained_area_mm2, stained),

@@ -14,7 +14,6 @@ from savings.report import Report, build
 from savings.uncertainty import variance_shares
 from tests.markdown import ROOT
 
-
 HEAVY = ["SALib", "typst", "xlsxwriter", "sqlalchemy", "scipy", "pandas", "torch"]
 
 
