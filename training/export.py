@@ -36,7 +36,7 @@ from training.provenance import commit, hash_files
 
 OPSET: Final = 18
 LEVELS: Final = (4, 2, 1)
-TILE_PX: Final = 256
+TILE_PX: Final = 512
 HALO_PX: Final = 32
 MAX_DIFFERENCE: Final = 1e-4
 MAX_BYTES: Final = 20_000_000
