@@ -143,3 +143,26 @@ def test_caps_hold_over_all_steps(plan: Plan, bench: Profile) -> None:
     assert "in all; at most 300" in told(again, bench)
     tight = replace(TABLES, floor=replace(TABLES.floor, garment_ul=100.0))
     assert "the garment gets" in "\n".join(violations(plan, MAP, bench, tight))
+
+
+@pytest.mark.parametrize(
+    ("said", "chemistry", "changes"),
+    [
+        ("does not allow solvents", "oil", {"professional": None}),
+        ("does not allow oxygen bleach", "dye", {"bleaching": "none"}),
+    ],
+)
+def test_a_label_that_says_no_is_seen(said: str, chemistry: str, changes: dict[str, object], bench: Profile) -> None:
+    stain_map = rigs.stain_map({(5, 5): chemistry})
+    plan = build(stain_map, rigs.SHIRT, bench, TABLES)
+    assert told(plan, bench, stain_map) == ""
+    assert said in told(garment(**changes)(plan), bench, stain_map)
+
+
+def test_vapour_without_extraction_and_a_volume_beside_dosing_are_seen(bench: Profile) -> None:
+    stain_map = rigs.stain_map({(5, 5): "oil"})
+    plan = build(stain_map, rigs.SHIRT, bench, TABLES)
+    assert "no fume extraction" in told(plan, replace(bench, fume_extraction=False), stain_map)
+    last = plan.steps[-1]
+    wet = replace(last, targets=(replace(last.targets[0], volume_ul=1.0),))
+    assert "a volume without dosing" in told(replace(plan, steps=(*plan.steps[:-1], wet)), bench, stain_map)

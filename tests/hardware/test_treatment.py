@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -129,6 +131,24 @@ def test_a_machine_without_tamper_says_so(tmp_path: Path) -> None:
     assert "tamp" not in operations(plan)
     assert "agitation" in plan.notes[0]
     assert violations(plan, stain_map, profile, TABLES) == []
+
+
+def test_a_valve_too_coarse_a_relay_too_quick_and_a_cell_too_full_go_to_a_person(tmp_path: Path) -> None:
+    stain_map = rigs.stain_map({(5, 5): "tannin"})
+    profile = rigs.profile(tmp_path, end="relay")
+    coarse = replace(profile, valves={name: replace(valve, least_ul=31.0) for name, valve in profile.valves.items()})
+    quick = replace(profile, relay_ms=300.0)
+    tight = replace(TABLES, floor=replace(TABLES.floor, cell_ul=100.0))
+    assert reasons(build(stain_map, rigs.SHIRT, profile, TABLES)) == {}
+    assert reasons(build(stain_map, rigs.SHIRT, coarse, TABLES)) == {(5, 5): Reason.MACHINE}
+    assert reasons(build(stain_map, rigs.SHIRT, quick, TABLES)) == {(5, 5): Reason.MACHINE}
+    assert reasons(build(stain_map, rigs.SHIRT, profile, tight)) == {(5, 5): Reason.CAP}
+
+
+def test_cells_that_the_camera_could_not_judge_are_told(bench: Profile) -> None:
+    stain_map = replace(rigs.stain_map({(5, 5): "tannin"}), unseen=np.array([[0, 0], [0, 1]], dtype=np.int16))
+    plan = build(stain_map, rigs.SHIRT, bench, TABLES)
+    assert plan.notes == ("2 cells could not be judged by the camera and get nothing",)
 
 
 def test_a_plan_survives_json_and_fits_its_schema(bench: Profile) -> None:
