@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 _NEIGHBOURS: Final = 7
 _SEGMENT: Final = 3  # Or-opt moves up to three points at once
 _KICK_SPAN: Final = 30
-_KICKS: Final = 150
+_KICKS: Final = 100
 _LEAST_GAIN: Final = 1e-9
 
 
