@@ -7,8 +7,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch start their pools: two cores are few
+settings.register_profile("spotgrid", deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("spotgrid")
 
 
 @pytest.fixture(scope="session")

@@ -88,15 +88,19 @@ def look_at_scenes(detector: Detector, scenes: Iterable[Scene], seed: int = 0) -
     return out
 
 
-def scene_cells(collected: Collected, shift: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Features (n, 3) and labels (n,) of the scenes' cells that count, with logits shifted."""
-    features, labels = [], []
+def scene_cells(collected: Collected, shift: float) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Features (n, 3), labels (n,) of the scenes' cells that count, logits shifted, and which lie on clean cloth.
+
+    Clean cloth bears no stain at all: a budget of false cells is about it, not about the rim of a stain.
+    """
+    features, labels, spotless = [], [], []
     for logit, truth in zip(collected.logits, collected.truths, strict=True):
         label = truth.labels(EVERY_STAIN)
         use = (label == STAINED) | (label == CLEAN)
         features.append(cell_features(shifted(logit.astype(np.float32), shift)).reshape(-1, 3)[use])
         labels.append(label[use] == STAINED)
-    return np.concatenate(features), np.concatenate(labels)
+        spotless.append(np.full(int(use.sum()), not len(truth.area_mm2)))
+    return np.concatenate(features), np.concatenate(labels), np.concatenate(spotless)
 
 
 def area_shift(collected: Collected) -> float:
@@ -139,21 +143,28 @@ def calibrate(
     collected: Collected, shift: float, photos: NDArray[np.float32], presets: dict[str, Prices]
 ) -> Calibration:
     """Fit everything from collected numbers; `photos` are features collected at `shift`."""
-    features, labels = scene_cells(collected, shift)
+    features, labels, spotless = scene_cells(collected, shift)
     both = np.concatenate([features, photos])
     stained = np.concatenate([labels, np.zeros(len(photos), bool)])
     group = np.repeat([RENDERED, PHOTOGRAPHED], [len(features), len(photos)])
     prior = presets["default"].prior
     head = fit_cell_head(both, stained, prior_weights(stained, group, prior))
     rendered = confidence(features, head)
-    clean = [values for values in (rendered[~labels], confidence(photos, head)) if len(values)]
+    clean = [values for values in (rendered[spotless], confidence(photos, head)) if len(values)]
+    if not clean:
+        raise ValueError("no clean cloth to keep the budget on: add scenes without a stain, or --photos 1 or more")
     chosen = {name: choose_threshold(rendered[labels], clean, prices) for name, prices in presets.items()}
     origin: dict[str, Any] = {
         "operating_points": chosen,
         "prices": {name: vars(prices) for name, prices in presets.items()},
         "prices_are": "assumption",
         "scenes": len(collected.truths),
-        "cells": {"stained": int(labels.sum()), "clean rendered": int((~labels).sum()), "clean photos": len(photos)},
+        "cells": {
+            "stained": int(labels.sum()),
+            "clean rendered": int((~labels).sum()),
+            "on clean cloth": int(spotless.sum()),
+            "clean photos": len(photos),
+        },
     }
     return Calibration(
         cell_head=head,

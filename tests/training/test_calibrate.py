@@ -44,10 +44,11 @@ def test_padding_is_not_shifted() -> None:
 
 
 def test_cells_are_labelled_by_the_rules_of_truth() -> None:
-    features, labels = scene_cells(collected(), 0.0)
+    features, labels, spotless = scene_cells(collected(), 0.0)
     assert features.shape == (len(labels), 3)
     # The 8 mm square at 31-39 mm lies in one cell of 64 of each scene.
     assert (len(labels), int(labels.sum())) == (128, 2)
+    assert not spotless.any(), "both scenes bear a stain: their clean cells are no clean cloth"
     assert features[labels, 0].min() > features[~labels, 0].max()
 
 
@@ -59,7 +60,12 @@ def test_everything_is_fitted_and_said() -> None:
     assert calibration.temperature < 1  # all stains were named rightly, and too shyly
     assert calibration.origin["prices_are"] == "assumption"
     assert calibration.origin["operating_points"]["default"]["recall"] == 1.0
-    assert calibration.origin["cells"] == {"stained": 2, "clean rendered": 126, "clean photos": 1000}
+    assert calibration.origin["cells"] == {
+        "stained": 2,
+        "clean rendered": 126,
+        "on clean cloth": 0,
+        "clean photos": 1000,
+    }
 
 
 @pytest.mark.slow
