@@ -14,6 +14,7 @@ import tomllib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -134,22 +135,30 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _schema_arguments(parser: argparse.ArgumentParser) -> None:
-    from model.schema import SCHEMAS
-
-    names = ", ".join(SCHEMAS)
+    names = ", ".join(_schemas())
     parser.description = f"Print the JSON Schema of a format: {names}."
     parser.add_argument("name", metavar="NAME", help="full or short name: spotgrid.stainmap/v1 or stainmap")
 
 
 def _schema(args: argparse.Namespace) -> int:
-    from model.schema import schema_text
+    for known, text in _schemas().items():
+        short = known.removeprefix("spotgrid.")
+        if args.name in (known, short, short.removesuffix("/v1")):
+            sys.stdout.write(text())
+            return DONE
+    print(f"spotgrid schema: no schema is named {args.name!r}; there are {', '.join(_schemas())}", file=sys.stderr)
+    return WRONG_CALL
 
-    try:
-        sys.stdout.write(schema_text(args.name))
-    except ValueError as error:
-        print(f"spotgrid schema: {error}", file=sys.stderr)
-        return WRONG_CALL
-    return DONE
+
+def _schemas() -> dict[str, Callable[[], str]]:
+    """Every room's formats: full name -> its JSON Schema's text."""
+    import hardware.plan
+    import model.schema
+    import savings.schema
+
+    ours = {name: partial(model.schema.schema_text, name) for name in model.schema.SCHEMAS}
+    prices = {name: partial(savings.schema.schema_text, name) for name in savings.schema.SCHEMAS}
+    return {**ours, hardware.plan.SCHEMA: hardware.plan.schema_text, **prices}
 
 
 COMMANDS: Final = {
@@ -158,6 +167,11 @@ COMMANDS: Final = {
     ),
     "demo": Command(
         "datasets.demo", "spill on a rendered shirt, look at it, compare", "spotgrid demo", _demo_arguments, _demo
+    ),
+    "plan": Command(
+        "hardware.command",
+        "plan the cleaning of a garment",
+        "spotgrid plan coat.stainmap.json --garment coat.json --profile bench.toml",
     ),
     "report": Command(
         "savings.command", "say what cleaning by the cell saves", "spotgrid report --region cn --out report.html"

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 import spotgrid
+from hardware.plan import SCHEMA as PLAN
 from model.command import output_names
 from model.grid import StainMap
 from model.picture import read_picture
 from model.schema import SCHEMAS
+from savings.schema import SCHEMAS as SAVINGS
 from tests.model.toy_onnx import write_toy
 
 Call = Callable[..., tuple[int, str, str]]
@@ -87,7 +89,7 @@ def test_a_wrong_call_exits_2_and_says_how_to_call(call: Call, words: tuple[str,
     assert "usage: spotgrid" in err
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
+@pytest.mark.parametrize("name", [*SCHEMAS, PLAN, *SAVINGS])
 def test_each_schema_is_printed(call: Call, name: str) -> None:
     code, out, _ = call("schema", name)
     assert code == 0

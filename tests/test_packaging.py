@@ -17,7 +17,7 @@ from tests.architecture import ARROWS
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = sorted(room for room in ARROWS if (ROOT / room).is_dir())
-DATA = (".onnx", ".json", ".toml")
+DATA = (".onnx", ".json", ".toml", ".typ", ".otf", ".txt")
 
 
 @pytest.fixture(scope="module")
