@@ -157,9 +157,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write metrics.json, overlays and failures there")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N pictures; the result says so")
-    # For the test set, told at the head of this module and not yet in docs/research.md.
-    parser.add_argument("--share", type=float, default=1.0, help=argparse.SUPPRESS)
-    parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--share", type=float, default=1.0, metavar="F", help="testset: the first share of each part, 0 to 1"
+    )
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="testset: keep rendered scenes there for next time")
     parser.add_argument("--mm-per-px", type=float, metavar="F", help="scale of a folder's photos, 0.02 to 5")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: every usable one)")
