@@ -1,1 +1,1 @@
-"""The service: pictures in, cells out, over HTTP and gRPC; the ledger of what was seen and done; keys, and the console."""
+"""Pictures in, cells out, over HTTP and gRPC; the ledger of what was seen and done; access keys; the console."""
