@@ -16,7 +16,15 @@ from torch.utils.data import Dataset, Sampler
 from datasets.scene import Scene, load, names
 from model.taxonomy import CHEMISTRIES, SOURCE_NAMES, SOURCES
 
+FAINT_DELTA_E = 4.0  # what is seen of a stain below this is neither stain nor clean cloth to the loss
+SPECK_MM2 = 6.0
+TOLD_DELTA_E = 12.0  # from here on a stain's colour speaks fully for its chemistry
+
 CHEMISTRY_OF_SOURCE = np.array([-1] + [CHEMISTRIES.index(SOURCES[s]) for s in SOURCE_NAMES], np.int64)
+
+_SHARE = np.array([sum(SOURCES[s] == c for s in SOURCE_NAMES) for c in CHEMISTRIES], np.float32)
+BALANCE = np.concatenate([[0.0], (_SHARE.mean() / _SHARE)[CHEMISTRY_OF_SOURCE[1:]]]).astype(np.float32)
+"""Weight of a source's class, so that a class of many sources is not simply the best guess."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class SceneViews(Dataset[dict[str, Tensor]]):
     An item holds, for level in 4, 2, 1 (1, 2, 4 px/mm; k crops: 1, 1, `close`):
         image{level}: (k, 3, crop, crop) uint8; truth{level}: (k, crop/4, crop/4) float32 coverage;
         valid{level}: (k, crop/4, crop/4) float32, 0 where truth cannot be told; chemistry{level}: int64, -1 = none;
-        weight{level}: float32, weight of the chemistry loss;
+        emphasis{level}: float32, how much a stained mm² counts; weight{level}: float32, weight of the chemistry loss;
         at2, at1: (k, 2) int64, offsets of the crop's context in the coarser level's features; clean: () bool.
     """
 
@@ -84,8 +92,10 @@ class SceneViews(Dataset[dict[str, Tensor]]):
     ) -> dict[str, Tensor]:
         """Crops and truth of one level; `at` in px of that level."""
         n, c = self.crop // 4, self.crop
-        truth = _mean(scene.coverage, level)
-        valid = 1.0 - _mean(scene.ignore.astype(np.float32), level)
+        emphasis, faint = _emphasis(scene)
+        truth = _mean(_target(scene) if level == 1 else scene.coverage, level)
+        valid = 1.0 - _mean((scene.ignore | faint).astype(np.float32), level)
+        emphasis = emphasis[level // 2 :: level, level // 2 :: level] if level == 1 else _largest(emphasis, level)
         chemistry, weight = _chemistry(scene)
         chemistry, weight = (
             chemistry[level // 2 :: level, level // 2 :: level],
@@ -97,6 +107,7 @@ class SceneViews(Dataset[dict[str, Tensor]]):
             f"image{level}": torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))),
             f"truth{level}": torch.from_numpy(np.stack([truth[s] for s in cut])),
             f"valid{level}": torch.from_numpy(np.stack([(valid[s] > 0.5).astype(np.float32) for s in cut])),
+            f"emphasis{level}": torch.from_numpy(np.stack([emphasis[s] for s in cut])),
             f"chemistry{level}": torch.from_numpy(np.stack([chemistry[s] for s in cut])),
             f"weight{level}": torch.from_numpy(np.stack([weight[s] for s in cut])),
         }
@@ -125,9 +136,41 @@ def _mean(layer: NDArray[np.float32], level: int) -> NDArray[np.float32]:
     return np.asarray(out, dtype=np.float32)
 
 
+def _largest(layer: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+    h, w = layer.shape[0] // level * level, layer.shape[1] // level * level
+    return np.asarray(layer[:h, :w].reshape(h // level, level, w // level, level).max(axis=(1, 3)), dtype=np.float32)
+
+
+def _by_stain(scene: Scene, values: dict[int, float], none: float) -> NDArray[np.float32]:
+    """A map (h_mm, w_mm) of each stain's value, `none` where there is no stain."""
+    table = np.full(int(scene.stain_id.max(initial=0)) + 1, none, np.float32)
+    for number, value in values.items():
+        if number < len(table):
+            table[number] = value
+    return table[scene.stain_id]
+
+
+def _emphasis(scene: Scene) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """How much each mm² counts as stained, and where a stain is too faint to ask for."""
+    emphasis = {s.id: float(np.clip(np.sqrt(30.0 / max(s.area_mm2, 0.5)), 0.7, 5.0)) for s in scene.stains}
+    faint = {s.id: float(s.visible_delta_e < FAINT_DELTA_E) for s in scene.stains}
+    return _by_stain(scene, emphasis, 1.0), _by_stain(scene, faint, 0.0) > 0
+
+
+def _target(scene: Scene) -> NDArray[np.float32]:
+    """Coverage, but a speck counts as whole on the mm² that it covers most: where it straddles four it is none the
+    less there."""
+    if not scene.stains:
+        return scene.coverage
+    peak = np.zeros(int(scene.stain_id.max(initial=0)) + 1, np.float32)
+    np.maximum.at(peak, scene.stain_id.ravel().astype(np.int64), scene.coverage.ravel())
+    small = {s.id: float(peak[s.id]) if s.area_mm2 < SPECK_MM2 and s.id < len(peak) else 1.0 for s in scene.stains}
+    return np.asarray(scene.coverage / np.maximum(_by_stain(scene, small, 1.0), 0.1), dtype=np.float32).clip(0.0, 1.0)
+
+
 def _some_stained_px(rng: np.random.Generator, scene: Scene) -> tuple[int, int] | None:
     """Canvas px (y, x) of a random point of a random stain that can be seen: small stains count like large ones."""
-    seen = [s.id for s in scene.stains if s.visible_delta_e >= 2.0]
+    seen = [s.id for s in scene.stains if s.visible_delta_e >= FAINT_DELTA_E]
     if not seen:
         return None
     ys, xs = np.nonzero(scene.stain_id == rng.choice(seen))
@@ -143,7 +186,9 @@ def _chemistry(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     told = (scene.coverage >= 0.5) & ~scene.ignore & (not grey)
     chemistry = np.where(told, CHEMISTRY_OF_SOURCE[scene.source], -1)
     area = np.bincount(scene.stain_id.ravel().astype(np.int64), minlength=2)[scene.stain_id]
-    return chemistry, (1.0 / np.sqrt(np.maximum(area, 1))).astype(np.float32)
+    clear = _by_stain(scene, {s.id: min(1.0, s.visible_delta_e / TOLD_DELTA_E) for s in scene.stains}, 0.0)
+    weight = clear * BALANCE[scene.source] / np.sqrt(np.maximum(area, 1))
+    return chemistry, weight.astype(np.float32)
 
 
 def augment(rng: np.random.Generator, scene: Scene) -> Scene:

@@ -5,8 +5,10 @@ level over the same area, and gives one stain logit, six chemistry logits and it
 level one output is one square millimetre. Large stains are seen whole at the first level, specks at the last.
 
 Encoder: EfficientNet-Lite0 (Apache-2.0, ReLU6, no squeeze-excite: it quantises well) up to stride 16, pretrained on
-ImageNet. Decoder: additive, depthwise-separable, no normalisation layer, since statistics over a tile would make the
-answer depend on the tiling. This is the only module outside training/ and the Dataset wrapper that imports torch.
+ImageNet. Beside it `Contrast` says how each mm² differs from the cloth about it, as a ratio of light: what a spotter
+looks at, and what a speck or a chemistry is told by. Decoder: additive, depthwise-separable, no normalisation layer,
+since statistics over a tile would make the answer depend on the tiling. This is the only module outside training/ and
+the Dataset wrapper that imports torch.
 """
 
 from __future__ import annotations
@@ -39,6 +41,25 @@ class Block(nn.Module):
         return out
 
 
+class Contrast(nn.Module):
+    """How each position differs from its surroundings: log ratios of light, which no lamp and no exposure changes.
+
+    Mean, lightest and darkest px of a position against the mean over 15 x 15 positions, and the mean against 5 x 5: a
+    1 mm² mark keeps its extreme. The surroundings end where a tile's rim of 32 px ends.
+    """
+
+    CHANNELS = 12
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, H, W) in 0..1 -> (N, 12, H/4, W/4)."""
+        mean = F.avg_pool2d(image, STRIDE)
+        light, dark = F.max_pool2d(image, STRIDE), -F.max_pool2d(-image, STRIDE)
+        mean, light, dark = (torch.log(x + 0.02) for x in (mean, light, dark))  # 0.02: noise of a dark px is no ratio
+        far = F.avg_pool2d(mean, 15, 1, 7, count_include_pad=False)
+        near = F.avg_pool2d(mean, 5, 1, 2, count_include_pad=False)
+        return torch.cat([mean - far, mean - near, light - far, dark - far], dim=1)
+
+
 class SpotNet(nn.Module):
     """See the module's text.
 
@@ -53,7 +74,12 @@ class SpotNet(nn.Module):
             encoder, features_only=True, pretrained=False, out_indices=(0, 1, 2, 3)
         )
         c2, c4, c8, c16 = encoder_network.feature_info.channels()
+        _drop_beyond_stride_16(encoder_network)
         self.encoder: nn.Module = encoder_network
+        self.contrast = Contrast()
+        self.from_contrast = nn.Sequential(
+            nn.Conv2d(Contrast.CHANNELS, width, 1), nn.ReLU6(), nn.Conv2d(width, width, 1)
+        )
         self.from2 = nn.Conv2d(c2, width, 1)
         self.from4 = nn.Conv2d(c4, width, 1)
         self.from8 = nn.Conv2d(c8, width, 1)
@@ -64,10 +90,13 @@ class SpotNet(nn.Module):
         self.middle = Block(width, 5)
         self.fine = nn.Sequential(Block(width, 3), Block(width, 3))
         self.stain = nn.Conv2d(width, 1, 1)
+        self.kind = Block(width, 5)
         self.chemistry = nn.Conv2d(width, len(CHEMISTRIES), 1)
         self.features = nn.Conv2d(width, CONTEXT - 1, 1)
         self.trust = nn.Parameter(torch.tensor(0.3))  # how much of the coarser level's logit stands until disproved
         nn.init.constant_(self.stain.bias, -3.0)  # type: ignore[arg-type]  # most of a garment is clean
+        nn.init.zeros_(self.from_contrast[2].weight)  # type: ignore[arg-type]  # grown beside a trained network, it
+        nn.init.zeros_(self.from_contrast[2].bias)  # type: ignore[arg-type]  # starts by changing nothing
 
     def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One look at one level.
@@ -84,9 +113,19 @@ class SpotNet(nn.Module):
         x16 = self.wide(self.from16(f16) + self.context16(F.avg_pool2d(context, 2)))  # (N, width, H/16, W/16)
         x8 = self.middle(self.from8(f8) + _double(x16) + self.context8(context))  # (N, width, H/8, W/8)
         speck = F.max_pool2d(self.from2(f2), 2)  # a 1 mm² mark keeps its extreme
-        x4 = self.fine(self.from4(f4) + _double(x8) + speck)  # (N, width, H/4, W/4)
+        contrast = self.from_contrast(self.contrast(image))
+        x4 = self.fine(self.from4(f4) + _double(x8) + speck + contrast)  # (N, width, H/4, W/4)
         stain = self.stain(x4) + self.trust * 8.0 * _double(context[:, :1])
-        return stain, self.chemistry(x4), torch.cat([stain / 8.0, self.features(x4)], dim=1)
+        return stain, self.chemistry(self.kind(x4 + contrast)), torch.cat([stain / 8.0, self.features(x4)], dim=1)
+
+
+def _drop_beyond_stride_16(encoder: nn.Module) -> None:
+    """timm keeps every stage; what lies beyond the last feature is never run and only fills checkpoints."""
+    modules: Any = encoder
+    last = max(
+        int(info["module"].rpartition(".")[2]) for info in modules.feature_info.get_dicts() if "." in info["module"]
+    )
+    modules.blocks = modules.blocks[: last + 1]
 
 
 def _double(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,21 @@ def load_network(path: Path, *, ema: bool = True) -> SpotNet:
     network = SpotNet(data["config"]["encoder"], data["config"]["width"])
     network.load_state_dict(data["ema" if ema else "model"])
     return network.eval()
+
+
+def start_from(network: SpotNet, path: Path) -> None:
+    """Fill a network with a checkpoint's averaged weights; parts that it lacks, or had in another shape, stay.
+
+    Raises:
+        ValueError: not a checkpoint, or nothing in it fits.
+    """
+    old, own = read(path)["ema"], network.state_dict()
+    fits = {key: value for key, value in old.items() if key in own and own[key].shape == value.shape}
+    if not fits:
+        raise ValueError(f"{path}: no weight of it fits this network; check encoder= and width=")
+    network.load_state_dict(own | fits)
+    fresh = sorted({key.partition(".")[0] for key in own.keys() - fits.keys()})
+    print(
+        f"started from {path.name}: {len(fits)} of {len(own)} tensors; new: {', '.join(fresh) or 'none'}",
+        file=sys.stderr,
+    )

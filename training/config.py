@@ -36,7 +36,8 @@ class Config:
     mined_share: float = 0.25  # of the scenes, drawn from the clean ones that fooled the network
     context_drop: float = 0.1  # share of steps without context, so that each level stands alone
     bce: float = 3.0  # weight of the stain loss
-    positive: float = 2.0  # weight of stained mm² in it
+    positive: float = 2.0  # weight of stained mm² in it, times more for a small stain
+    hardest: float = 0.1  # weight of the hardest one percent of clean mm²
     dice: float = 0.5
     chemistry: float = 0.3
     precision: str = "fp32"  # or bf16: autocast, faster only where the CPU multiplies bf16 itself (AVX512-BF16, AMX)

@@ -9,18 +9,22 @@ from torch.nn import functional as F
 from training.config import Config
 
 
-def stain_loss(logit: Tensor, truth: Tensor, valid: Tensor, config: Config) -> Tensor:
-    """All (N, h, w). Cross-entropy with the covered share as target, `positive` times on stained mm², plus soft dice.
+def stain_loss(logit: Tensor, truth: Tensor, valid: Tensor, emphasis: Tensor, config: Config) -> Tensor:
+    """All (N, h, w). Cross-entropy with the covered share as target, plus its hardest clean mm², plus soft dice.
 
-    The mean is taken over the valid mm² of each picture's batch; mm² nobody can judge (valid = 0) count nowhere.
+    A stained mm² counts `positive * emphasis` times, so that a speck is not outvoted by a puddle. mm² nobody can judge
+    (valid = 0) count nowhere. The hardest one percent of clean mm² are what false alarms are made of (online hard
+    example mining: Shrivastava et al., 2016).
     """
-    weight = valid * (1.0 + (config.positive - 1.0) * truth)
+    weight = valid * (1.0 + (config.positive * emphasis - 1.0) * truth)
     cross = F.binary_cross_entropy_with_logits(logit, truth, reduction="none")
     bce = (cross * weight).sum() / weight.sum().clamp_min(1.0)
+    clean = (cross * valid * (truth < 0.02)).flatten()
+    hardest = clean.topk(max(1, clean.numel() // 100)).values.mean()
     p, t = torch.sigmoid(logit) * valid, truth * valid
     overlap = 2.0 * (p * t).sum() + 1.0
     dice = 1.0 - overlap / ((p * p).sum() + (t * t).sum() + 1.0)
-    return config.bce * bce + config.dice * dice
+    return config.bce * bce + config.hardest * hardest + config.dice * dice
 
 
 def chemistry_loss(logits: Tensor, chemistry: Tensor, weight: Tensor) -> Tensor:

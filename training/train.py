@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from datasets.torch_data import MiningSampler, SceneViews
 from model.network import CONTEXT, SpotNet, load_imagenet
-from training.checkpoint import State, load_network, read, save, update_ema
+from training.checkpoint import State, read, save, start_from, update_ema
 from training.config import Config, configure, describe
 from training.loss import chemistry_loss, stain_loss
 from training.validate import validate
@@ -65,7 +65,8 @@ def losses(network: SpotNet, batch: Batch, config: Config) -> tuple[Tensor, dict
             context = context * (torch.rand(()) >= config.context_drop)
         stain, chemistry, features = (t.float() for t in network(prepare(batch, level), context))
         truth, valid = batch[f"truth{level}"].flatten(0, 1), batch[f"valid{level}"].flatten(0, 1)
-        parts[f"stain{level}"] = stain_loss(stain[:, 0], truth, valid, config)
+        emphasis = batch[f"emphasis{level}"].flatten(0, 1)
+        parts[f"stain{level}"] = stain_loss(stain[:, 0], truth, valid, emphasis, config)
         told, weight = batch[f"chemistry{level}"].flatten(0, 1), batch[f"weight{level}"].flatten(0, 1)
         parts[f"chemistry{level}"] = chemistry_loss(chemistry, told, weight)
         total = total + LEVEL_WEIGHTS[level] * (parts[f"stain{level}"] + config.chemistry * parts[f"chemistry{level}"])
@@ -76,7 +77,7 @@ def make_state(config: Config) -> State:
     """Network, averaged weights and optimiser at step 0."""
     network = SpotNet(config.encoder, config.width)
     if config.init:
-        network = load_network(Path(config.init))
+        start_from(network, Path(config.init))
     elif config.pretrained:
         load_imagenet(network)
     network = network.to(memory_format=torch.channels_last)

@@ -10,10 +10,10 @@ import torch
 
 from datasets.compose import Recipe, render_scene
 from datasets.pictures import Pool
-from datasets.scene import load, names, save
-from datasets.torch_data import MiningSampler, SceneViews, augment
-from model.network import CONTEXT, SpotNet, load_imagenet
-from training.checkpoint import load_network, read
+from datasets.scene import Scene, Stain, load, names, save
+from datasets.torch_data import SPECK_MM2, MiningSampler, SceneViews, _emphasis, _target, augment
+from model.network import CONTEXT, Contrast, SpotNet, load_imagenet
+from training.checkpoint import load_network, read, start_from
 from training.config import Config, configure, describe
 from training.loss import stain_loss
 from training.train import context_for, learning_rate, run
@@ -52,8 +52,9 @@ def test_crops_of_all_levels_lie_where_they_say(scenes: Path) -> None:
             truth = torch.repeat_interleave(item[f"truth{coarse}"], len(shift), dim=0)  # (k, 16, 16)
             for k, (y, x) in enumerate(shift.tolist()):
                 seen = truth[k, y : y + 8, x : x + 8]  # this crop's area, one value every two of its own
-                own = item[f"truth{fine}"][k].reshape(8, 2, 8, 2).mean(dim=(1, 3))
-                torch.testing.assert_close(own, seen, atol=1e-5, rtol=0.0)
+                own, speck = (item[f"{layer}{fine}"][k].reshape(8, 2, 8, 2) for layer in ("truth", "emphasis"))
+                large = speck.amax(dim=(1, 3)) < np.sqrt(30.0 / SPECK_MM2)  # a speck counts as whole at the last level
+                torch.testing.assert_close(own.mean(dim=(1, 3))[large], seen[large], atol=1e-5, rtol=0.0)
 
 
 def test_context_is_cut_at_its_offset() -> None:
@@ -81,7 +82,77 @@ def test_mm2_that_nobody_can_judge_do_not_count() -> None:
     wrong_where_ignored = torch.full((1, 4, 4), -9.0)
     wrong_where_ignored[0, 2:] = 9.0
     right = torch.full((1, 4, 4), -9.0)
-    assert stain_loss(wrong_where_ignored, truth, valid, Config()) == stain_loss(right, truth, valid, Config())
+    even = torch.ones_like(truth)
+    loss = [stain_loss(logit, truth, valid, even, Config()) for logit in (wrong_where_ignored, right)]
+    assert loss[0] == loss[1]
+    assert stain_loss(-right, truth, valid, even, Config()) > loss[1]
+
+
+def test_a_speck_counts_more_than_its_area() -> None:
+    truth, valid = torch.zeros(1, 8, 8), torch.ones(1, 8, 8)
+    truth[0, 0, 0] = 1.0
+    missed = torch.full((1, 8, 8), -5.0)
+    emphasis = torch.ones_like(truth)
+    even = stain_loss(missed, truth, valid, emphasis, Config(dice=0.0))
+    emphasis[0, 0, 0] = 5.0
+    assert stain_loss(missed, truth, valid, emphasis, Config(dice=0.0)) > 3 * even
+
+
+def test_one_loud_clean_mm2_costs_more_than_its_share() -> None:
+    truth, valid = torch.zeros(1, 16, 16), torch.ones(1, 16, 16)
+    loud = torch.full((1, 16, 16), -9.0)
+    loud[0, 3, 3] = 9.0
+    with_it, without = (stain_loss(loud, truth, valid, valid, Config(hardest=weight, dice=0.0)) for weight in (0.1, 0))
+    assert float(with_it - without) > 10 * Config().bce * 0.1 * 9.0 / 256
+
+
+def test_specks_are_whole_where_they_are_most_and_faint_stains_are_not_asked_for() -> None:
+    coverage = np.zeros((20, 20), np.float32)
+    coverage[2:4, 2:4] = 0.3  # a speck astride four mm²
+    coverage[10:16, 10:16] = 0.6
+    stain_id = np.where(coverage > 0, 1, 0).astype(np.int16)
+    stain_id[10:16, 10:16] = 2
+    stains = (
+        Stain(1, "coffee", "tannin", "drop", 1.2, 20.0, 15.0),
+        Stain(2, "coffee", "tannin", "patch", 21.6, 3.0, 3.0),
+    )
+    source = (stain_id > 0).astype(np.uint8)
+    scene = Scene(np.zeros((80, 80, 3), np.uint8), coverage, stain_id, source, coverage < 0, stains)
+    target = _target(scene)
+    assert target[2, 2] == pytest.approx(1.0)
+    assert target[12, 12] == pytest.approx(0.6)
+    emphasis, faint = _emphasis(scene)
+    assert emphasis[2, 2] == pytest.approx(5.0)
+    assert emphasis[0, 0] == 1.0
+    assert faint[12, 12]
+    assert not faint[2, 2]
+    assert not faint[0, 0]
+
+
+def test_contrast_does_not_see_how_bright_the_lamp_is() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 64, 64) * 0.4 + 0.1
+    bright, dim = (Contrast()(image * gain) for gain in (2.0, 1.0))
+    assert bright.shape == (1, Contrast.CHANNELS, 16, 16)
+    assert float((bright - dim).abs().mean()) < 0.2 * float(dim.abs().mean())  # the noise floor of 0.02 is what remains
+    flat = Contrast()(torch.full((1, 3, 64, 64), 0.5))
+    assert float(flat.abs().max()) < 1e-5
+
+
+def test_a_run_may_start_from_another_networks_weights(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(small(scenes, steps=1, save_every=1, val_every=9, ema=0.5), tmp_path)
+    data = read(tmp_path / "last.pt")
+    del data["ema"]["kind.project.bias"]
+    torch.save(data, tmp_path / "older.pt")
+    network = SpotNet()
+    start_from(network, tmp_path / "older.pt")
+    assert "new: kind" in capsys.readouterr().err
+    assert torch.equal(network.state_dict()["stain.weight"], first.ema["stain.weight"])
+    torch.save(data | {"ema": {"x": torch.zeros(1)}}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="no weight of it fits"):
+        start_from(network, tmp_path / "other.pt")
 
 
 def test_a_run_learns_and_a_cut_run_goes_on(scenes: Path, tmp_path: Path) -> None:
