@@ -1,0 +1,174 @@
+"""One database behind the ledger and the keys: durable commits, bounded waiting, errors in our own words.
+
+SQLite runs with a write-ahead log, a sync at each commit, and one writer at a time, who waits in a queue instead of
+polling. PostgreSQL is never left with `synchronous_commit = off`. "Acknowledged" can then mean "on disk".
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from inference_service.errors import ServiceError
+
+T = TypeVar("T")
+
+WAIT_S: Final = 10.0
+"""How long a call waits for a connection or for another process's write before it is refused."""
+_RETRY_S: Final = 1.0
+_ATTEMPTS: Final = 4
+_TRY_AGAIN: Final = frozenset({"40001", "40P01"})  # SQLSTATE: serialization failure, deadlock
+
+Insert = postgresql.Insert | sqlite.Insert
+
+
+class Database:
+    """An engine, and transactions on it; safe to share between threads.
+
+    Args:
+        url: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`.
+
+    Raises:
+        ServiceError: unavailable: not such a URL, or its driver is not installed. Nothing is opened yet.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = _parse(url)
+        self.shown = parsed.render_as_string(hide_password=True)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        waiting: dict[str, Any] = {"timeout": WAIT_S} if self.is_sqlite else {"connect_timeout": int(WAIT_S)}
+        try:
+            self.engine: Engine = create_engine(
+                parsed, connect_args=waiting, pool_size=8, max_overflow=24, pool_timeout=WAIT_S, pool_pre_ping=True
+            )
+        except ModuleNotFoundError as error:
+            raise ServiceError(
+                "unavailable", f"the ledger {self.shown} needs the driver {error.name}: install spotgrid[postgres]"
+            ) from None
+        self._writer = self.engine.execution_options(spotgrid_writes=True)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self.engine, "connect", _prepare_postgresql)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction that is on disk when this returns, or never was.
+
+        It may run again after a deadlock, so it must change nothing but the database.
+
+        Raises:
+            ServiceError: unavailable (nothing was written), and whatever `work` refuses.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self.told(), self._turn, self._writer.begin() as connection:
+                    return work(connection)
+            except _Again:
+                time.sleep(0.01 * 2**attempt)
+        raise ServiceError("unavailable", f"the ledger {self.shown} is too busy: try again", _RETRY_S)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on one consistent view (SQLite) or on what is committed (PostgreSQL).
+
+        Raises:
+            ServiceError: unavailable, and whatever `work` refuses.
+        """
+        with self.told(), self.engine.connect() as connection:
+            return work(connection)
+
+    def insert(self, table: Table) -> Insert:
+        """An INSERT that knows ON CONFLICT in this database's dialect."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Turn the database's errors into refusals."""
+        try:
+            yield
+        except PoolTimeout:
+            raise ServiceError("unavailable", "the ledger is too busy: try again", _RETRY_S) from None
+        except SQLAlchemyError as error:
+            if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN:
+                raise _Again from None
+            raise ServiceError("unavailable", f"the ledger {self.shown} refuses: {cause(error)}", _RETRY_S) from None
+
+
+class _Again(Exception):
+    """The transaction lost against another one; nothing of it happened."""
+
+
+def cause(error: SQLAlchemyError) -> str:
+    """The database's own first line, without our statement and its values."""
+    own = getattr(error, "orig", None)
+    return (str(own or error).strip() or type(own or error).__name__).splitlines()[0]
+
+
+def _parse(url: str) -> URL:
+    help_text = "write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+    try:
+        parsed = make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        parsed.get_dialect()
+    except ModuleNotFoundError as error:
+        raise ServiceError("unavailable", f"the ledger's driver {error.name} is missing; {help_text}") from None
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise ServiceError("unavailable", f"the ledger's address is no database URL; {help_text}") from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ServiceError("unavailable", f"the ledger cannot live in {parsed.get_backend_name()}; {help_text}")
+    if parsed.get_backend_name() == "sqlite":
+        file = parsed.database or ":memory:"
+        if ":memory:" in file or file.startswith("file:"):
+            raise ServiceError("unavailable", f"the ledger {parsed} would not outlive the process; {help_text}")
+        if not Path(file).resolve().parent.is_dir():
+            raise ServiceError("unavailable", f"the ledger {parsed} lies in a folder that does not exist: make it")
+    return parsed
+
+
+def _prepare_sqlite(raw: Any, _: ConnectionPoolEntry) -> None:
+    raw.isolation_level = None  # transactions are ours to begin: the driver would begin them late
+    cursor = raw.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Writers take the lock at once: a reader that turns writer late would be refused without waiting."""
+    writes = connection.get_execution_options().get("spotgrid_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_postgresql(raw: Any, _: ConnectionPoolEntry) -> None:
+    with raw.cursor() as cursor:
+        cursor.execute("SET timezone TO 'UTC'")
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+    raw.commit()
+
+
+def in_commit_order(connection: Connection, lock: int) -> None:
+    """Let nobody else pass until this transaction ends, so that numbers given inside it are in the order of commits.
+
+    SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})

@@ -1,0 +1,152 @@
+"""Stain maps in the ledger: each once, with its cells as rows, read back as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, RowMapping, delete, insert, select
+
+from inference_service.errors import ServiceError
+from inference_service.ledger import garments
+from inference_service.ledger.clock import now, read_time, shown
+from inference_service.ledger.database import Database, in_commit_order
+from inference_service.ledger.tables import CELLS, INSPECTIONS
+from model.grid import StainMap
+from model.taxonomy import CHEMISTRIES
+
+MAX_PAGE: Final = 1000
+_LOCK: Final = 0x5907_0002
+
+
+def record(database: Database, connection: Connection, stain_map: StainMap, facts: Mapping[str, str | None]) -> str:
+    """Store a map with its cells and what it says of its garment and rig; see `Ledger.record_map`."""
+    in_commit_order(connection, _LOCK)
+    document = stain_map.to_json()
+    cells = document.pop("cells")
+    digest = hashlib.sha256(json.dumps([document, cells], sort_keys=True).encode()).hexdigest()
+    known = _known(connection, stain_map.id, facts["scan_id"])
+    if known is not None:
+        if known["id"] == stain_map.id and known["digest"] != digest:
+            raise ServiceError("conflict", f"another map has the id {stain_map.id}: give each map its own")
+        return str(known["id"])
+    at = now()
+    row = {
+        "id": stain_map.id,
+        "recorded_at": at,
+        "garment_id": stain_map.garment_id,
+        **facts,
+        "cells": len(cells),
+        "stained_area_mm2": stain_map.stained_area_mm2,
+        "digest": digest,
+        "document": document,
+    }
+    seq = connection.execute(insert(INSPECTIONS).returning(INSPECTIONS.c.seq), row).scalar_one()
+    if cells:
+        connection.execute(insert(CELLS), [_cell_row(seq, n, cell) for n, cell in enumerate(cells)])
+    garments.looked_at(database, connection, row)
+    return stain_map.id
+
+
+def _known(connection: Connection, map_id: str, scan_id: str | None) -> RowMapping | None:
+    same = INSPECTIONS.c.id == map_id
+    if scan_id is not None:
+        same |= INSPECTIONS.c.scan_id == scan_id
+    found = connection.execute(select(INSPECTIONS.c.id, INSPECTIONS.c.digest).where(same)).mappings().all()
+    return next((row for row in found if row["id"] == map_id), found[0] if found else None)
+
+
+def _cell_row(seq: int, n: int, cell: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: cell[name] for name in ("row", "col", "area_mm2", "mask", "unsure", "confidence")}
+    return {"inspection": seq, "n": n, **plain, **cell["classes"]}
+
+
+def full(connection: Connection, map_id: str, key_id: str | None) -> dict[str, Any] | None:
+    """The map as `spotgrid.stainmap/v1`, or None."""
+    wanted = select(INSPECTIONS.c.seq, INSPECTIONS.c.document).where(INSPECTIONS.c.id == map_id)
+    if key_id is not None:
+        wanted = wanted.where(INSPECTIONS.c.key_id == key_id)
+    row = connection.execute(wanted).mappings().first()
+    if row is None:
+        return None
+    cells = connection.execute(select(CELLS).where(CELLS.c.inspection == row["seq"]).order_by(CELLS.c.n)).mappings()
+    document: dict[str, Any] = {}
+    for name, value in row["document"].items():
+        if name == "unseen":  # the place that cells have in the format
+            document["cells"] = [cell_json(cell) for cell in cells]
+        document[name] = value
+    return document
+
+
+def cell_json(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row of CELLS as in `spotgrid.stainmap/v1`."""
+    return {
+        "row": row["row"],
+        "col": row["col"],
+        "area_mm2": row["area_mm2"],
+        "mask": row["mask"],
+        "classes": {chemistry: row[chemistry] for chemistry in CHEMISTRIES},
+        "unsure": row["unsure"],
+        "confidence": row["confidence"],
+    }
+
+
+def page(
+    connection: Connection,
+    since: str | None,
+    limit: int,
+    key_id: str | None,
+    garment_id: str | None,
+    rig_id: str | None,
+) -> list[dict[str, Any]]:
+    """What is known of maps, oldest first; see `Ledger.maps`."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise ServiceError(
+            "bad-request", f"limit is {limit}; allowed 1 to {MAX_PAGE}: read on by the last row's cursor"
+        )
+    c = INSPECTIONS.c
+    wanted = select(INSPECTIONS).order_by(c.seq).limit(limit)
+    for column, value in ((c.key_id, key_id), (c.garment_id, garment_id), (c.rig_id, rig_id)):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    if since is not None:
+        wanted = wanted.where(_after(connection, since))
+    return [_summary(row) for row in connection.execute(wanted).mappings()]
+
+
+def _after(connection: Connection, since: str) -> Any:
+    c = INSPECTIONS.c
+    if since.isascii() and since.isdigit() and len(since) <= 18:
+        return c.seq > int(since)
+    moment = read_time(since)
+    if moment is not None:
+        return c.recorded_at >= moment
+    seq = connection.execute(select(c.seq).where(c.id == since)).scalar()
+    if seq is None:
+        raise ServiceError(
+            "bad-request",
+            f"since is {since[:64]!r}; it must be a row's cursor, the id of a map that is kept, or an RFC 3339 time",
+        )
+    return c.seq > seq
+
+
+def _summary(row: RowMapping) -> dict[str, Any]:
+    document = row["document"]
+    found = {name: row[name] for name in ("id", "key_id", "rig_id", "garment_id", "side", "ticket", "scan_id")}
+    kept = ("source", "model", "threshold", "captured_at", "age_ms", "calibration", "mm_per_px", "grid", "warnings")
+    return {
+        **found,
+        "cursor": str(row["seq"]),
+        "recorded_at": shown(row["recorded_at"]),
+        "cells": row["cells"],
+        "stained_area_mm2": row["stained_area_mm2"],
+        **{name: document.get(name) for name in kept},
+    }
+
+
+def prune(connection: Connection, before: datetime) -> int:
+    """Delete maps recorded before a time, with their cells; returns how many."""
+    return connection.execute(delete(INSPECTIONS).where(INSPECTIONS.c.recorded_at < before)).rowcount

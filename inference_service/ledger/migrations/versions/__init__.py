@@ -1,0 +1,3 @@
+"""One file a step, never changed once it has been released."""
+
+from __future__ import annotations
