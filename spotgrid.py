@@ -153,12 +153,15 @@ def _schema(args: argparse.Namespace) -> int:
 def _schemas() -> dict[str, Callable[[], str]]:
     """Every room's formats: full name -> its JSON Schema's text."""
     import hardware.plan
+    import inference_service.ledger.events
     import model.schema
     import savings.schema
 
     ours = {name: partial(model.schema.schema_text, name) for name in model.schema.SCHEMAS}
+    events = inference_service.ledger.events
     prices = {name: partial(savings.schema.schema_text, name) for name in savings.schema.SCHEMAS}
-    return {**ours, hardware.plan.SCHEMA: hardware.plan.schema_text, **prices}
+    rigs = {hardware.plan.SCHEMA: hardware.plan.schema_text, events.SCHEMA: events.schema_text}
+    return {**ours, **rigs, **prices}
 
 
 COMMANDS: Final = {
@@ -173,6 +176,7 @@ COMMANDS: Final = {
         "plan the cleaning of a garment",
         "spotgrid plan coat.stainmap.json --garment coat.json --profile bench.toml",
     ),
+    "serve": Command("inference_service.command", "serve stain maps over HTTP and gRPC", "spotgrid serve --port 8080"),
     "report": Command(
         "savings.command", "say what cleaning by the cell saves", "spotgrid report --region cn --out report.html"
     ),

@@ -1,0 +1,179 @@
+"""`spotgrid serve`: HTTP and gRPC in one event loop, until a signal asks to stop; then work in progress ends first."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from inference_service.errors import ServiceError
+from inference_service.logs import set_up
+from inference_service.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from inference_service.service import Service
+
+_LOG: Final = logging.getLogger(__name__)
+_ENGINES: Final = ("local",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `spotgrid serve`; all other settings come from --config and the environment."""
+    add = parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="settings (TOML); docs/service.md lists them")
+    add("--host", metavar="ADDRESS", help="address to listen on (default 127.0.0.1)")
+    add("--port", type=int, metavar="N", help="HTTP port (default 8080; 0 = any free one)")
+    add("--grpc-port", type=int, metavar="N", help="gRPC port (default 8081; 0 = any free one)")
+    add("--engine", choices=_ENGINES, default="local", help="where pictures are looked at: this process (default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out the command: 0 stopped as asked, 1 it cannot serve, 2 the call was wrong."""
+    try:
+        settings = Settings.load(args.config, host=args.host, port=args.port, grpc_port=args.grpc_port)
+    except SettingsError as error:
+        print("\n".join(f"spotgrid serve: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return 2
+    set_up(settings.log_level, settings.log_format)
+    from inference_service.service import Service
+
+    _LOG.info("starting", extra={"settings": settings.shown()})
+    try:
+        service = Service.build(settings)
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(serve(service))
+    except ServiceError as error:
+        print(f"spotgrid serve: {error.detail}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def serve(service: Service, stop: asyncio.Event | None = None) -> None:
+    """Serve until SIGTERM or SIGINT (a second one cuts off what is in progress), or until `stop` is set.
+
+    Raises:
+        ServiceError: unavailable: a port cannot be had, or certificates cannot be read.
+    """
+    settings = service.settings
+    stop = stop or asyncio.Event()
+    with _listen(settings.host, settings.port) as listening:
+        http = _http_server(service)
+        grpc_stop = await _start_grpc(service)
+        await service.start()
+        serving = asyncio.create_task(http.serve(sockets=[listening]))
+        with _signals(stop, http):
+            port = listening.getsockname()[1]
+            _LOG.info("listening", extra={"http": f"{'https' if settings.tls else 'http'}://{settings.host}:{port}"})
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            _LOG.info("stopping", extra={"drain_s": settings.drain_s})
+            service.draining = http.should_exit = True
+            await asyncio.gather(serving, grpc_stop(settings.drain_s))
+            stopping.cancel()
+    await service.stop()
+    _LOG.info("stopped")
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket: bound here, since uvicorn ends the whole process where it cannot."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, OverflowError) as error:
+        raise ServiceError(
+            "unavailable", f"cannot listen on {host}:{port} ({error}); choose another --host or --port"
+        ) from None
+
+
+def _http_server(service: Service) -> uvicorn.Server:
+    import uvicorn
+
+    from inference_service.http.app import create_app
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # signals are ours: they stop gRPC too
+
+    settings = service.settings
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=settings.forwarded_allow_ips or None,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        ssl_ca_certs=None if settings.tls_client_ca is None else str(settings.tls_client_ca),
+        ssl_cert_reqs=ssl.CERT_NONE if settings.tls_client_ca is None else ssl.CERT_REQUIRED,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise ServiceError(
+            "unavailable", f"the certificates cannot be used ({error}); check tls_cert, tls_key"
+        ) from None
+    return Server(config)
+
+
+async def _start_grpc(service: Service) -> Callable[[float], Awaitable[None]]:
+    """Start the gRPC server; what is returned stops it within so many seconds."""
+
+    async def nothing(_: float) -> None:
+        return None
+
+    if find_spec("inference_service.rpc") is None or find_spec("inference_service.rpc.server") is None:
+        return nothing
+    server = import_module("inference_service.rpc.server").create_server(service)
+    await server.start()
+
+    async def stop(drain_s: float) -> None:
+        await server.stop(drain_s)
+
+    return stop
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, http: uvicorn.Server) -> Iterator[None]:
+    """While the block lasts a first signal sets `stop`, a second one cuts HTTP off."""
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        http.force_exit = stop.is_set()
+        stop.set()
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked)
+    except (RuntimeError, ValueError):  # not the main thread: whoever runs us there stops us by `stop`
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,42 @@
+"""The HTTP application: every route, behind one door and one front."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from inference_service.http import detect, health, problems
+from inference_service.http.access import GuardedRoute
+from inference_service.http.front import Front
+
+if TYPE_CHECKING:
+    from inference_service.service import Service
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application over a service; who makes the service starts and stops it."""
+    app = FastAPI(
+        title="Spotgrid",
+        version=_version(),
+        summary="Pictures of garments in, stained square centimetres out.",
+        docs_url=None,  # the framework's own page loads scripts from a CDN
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.router.route_class = GuardedRoute
+    app.state.service = service
+    problems.install(app)
+    app.add_middleware(Front, service=service)
+    for part in (detect, health):
+        part.add(app, service)
+    return app
+
+
+def _version() -> str:
+    try:
+        return metadata.version("spotgrid")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "0+unknown"

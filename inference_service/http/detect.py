@@ -1,0 +1,114 @@
+"""`POST /v1/detect`: a picture in, its stain map out, recorded before it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from fastapi import FastAPI, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from inference_service.engine import DetectRequest
+from inference_service.http import body
+
+if TYPE_CHECKING:
+    from inference_service.service import Service
+    from model.grid import StainMap
+
+JSON: Final = "application/json"
+PROTOBUF: Final = "application/x-protobuf"
+_MANY: Final = 2000
+"""Cells from which writing JSON takes long enough (some 10 ms) to do it beside the event loop."""
+
+_PICTURE: Final = {"schema": {"type": "string", "format": "binary"}}
+_FORM: Final = {
+    "schema": {
+        "type": "object",
+        "required": [body.FIELD],
+        "properties": {body.FIELD: {"type": "string", "format": "binary"}},
+    }
+}
+BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {"image/jpeg": _PICTURE, "image/png": _PICTURE, "multipart/form-data": _FORM},
+    }
+}
+
+
+class DetectQuery(BaseModel):
+    """What can be said of a picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mm_per_px: float | None = Field(None, ge=0.02, le=5, allow_inf_nan=False, description="the camera's scale; or")
+    calibration: str | None = Field(None, min_length=1, max_length=200, description="id of a calibration kept here")
+    threshold: float | None = Field(None, ge=0, le=1, description="list cells from this confidence on; or")
+    preset: str | None = Field(None, max_length=64, description="one of the network's presets")
+    source: str | None = Field(None, max_length=500, description="what the picture is called; goes into the map")
+    garment_id: str | None = Field(None, max_length=200, description="goes into the map and the ledger")
+    captured_at: str | None = Field(None, max_length=40, description="RFC 3339 time of the picture")
+    age_ms: float = Field(0.0, ge=0, le=1e9, allow_inf_nan=False, description="how old the picture was when sent")
+    model: str | None = Field(None, max_length=200, description="name of a network that serves; default: the current")
+    timeout_ms: float | None = Field(None, gt=0, le=3.6e6, description="work is not started after this time")
+
+    @field_validator("captured_at")
+    @classmethod
+    def _check_time(cls, text: str | None) -> str | None:
+        if text is not None and datetime.fromisoformat(text).tzinfo is None:
+            raise ValueError("must say its time zone, as 2026-11-25T08:00:00Z does")
+        return text
+
+
+def add(app: FastAPI, service: Service) -> None:
+    """Add the route."""
+
+    async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
+        deadline = deadline_of(request, query.timeout_ms, service.settings.timeout_s)
+        service.engine.check()
+        picture = await body.read_picture(request, deadline)
+        read = time.monotonic()
+        service.metrics.stage("read", read - request.state.arrived)
+        fields: dict[str, Any] = query.model_dump(exclude={"calibration", "timeout_ms"})
+        fields["age_ms"] += 1e3 * (read - request.state.arrived)
+        stain_map = await service.engine.detect(
+            DetectRequest(picture, calibration_id=query.calibration, deadline=deadline, **fields)
+        )
+        began = time.monotonic()
+        await asyncio.to_thread(service.ledger.record_map, stain_map, key_id=request.state.key.id)
+        service.metrics.stage("record", time.monotonic() - began)
+        return await encoded(stain_map, request.headers.get("accept", ""), service)
+
+    app.add_api_route(
+        "/v1/detect",
+        detect,
+        methods=["POST"],
+        summary="Find the stains of one picture",
+        response_class=Response,
+        responses={200: {"description": "a stain map (spotgrid.stainmap/v1)", "content": {JSON: {}, PROTOBUF: {}}}},
+        openapi_extra=BODY,
+    )
+
+
+def deadline_of(request: Request, timeout_ms: float | None, longest_s: float) -> float:
+    """When to give up, of `time.monotonic`: what the caller asks for, at most the service's own."""
+    arrived: float = request.state.arrived
+    return arrived + (longest_s if timeout_ms is None else min(timeout_ms / 1e3, longest_s))
+
+
+async def encoded(stain_map: StainMap, accept: str, service: Service) -> Response:
+    """The map as the caller wants it."""
+    began = time.monotonic()
+    if len(stain_map) < _MANY:
+        answer = _json(stain_map)
+    else:
+        answer = await asyncio.to_thread(_json, stain_map)
+    service.metrics.stage("encode", time.monotonic() - began)
+    return answer
+
+
+def _json(stain_map: StainMap) -> Response:
+    return Response(json.dumps(stain_map.to_json(), ensure_ascii=False), media_type=JSON)

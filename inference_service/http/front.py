@@ -1,0 +1,127 @@
+"""Around every call: an id, a bound on calls and bodies, headers that keep browsers safe, one log line, no bare 500."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from inference_service.errors import ServiceError
+from inference_service.http import problems
+from inference_service.logs import REQUEST_ID, request_id
+from inference_service.pictures import check_size
+
+if TYPE_CHECKING:
+    from inference_service.service import Service
+
+_LOG: Final = logging.getLogger(__name__)
+_EXEMPT: Final = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+"""Answered however full the service is: a full one is not a dead one."""
+
+HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+"""On every answer, unless the route sets its own."""
+HSTS: Final = "max-age=31536000"
+
+
+class Front:
+    """ASGI middleware; the outermost of ours."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+        self._running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        state = scope.setdefault("state", {})
+        state["arrived"] = began
+        headers = Headers(scope=scope)
+        REQUEST_ID.set(request_id(headers.get("x-request-id")))
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._add_headers(MutableHeaders(scope=message))
+            await send(message)
+
+        self._running += 1
+        try:
+            if self._running > self._service.settings.max_requests and scope["path"] not in _EXEMPT:
+                raise ServiceError(
+                    "overloaded", f"{self._running - 1} calls are in progress, which is the limit (max_requests)", 1.0
+                )
+            await self._app(scope, self._bounded(receive, headers), answer)
+        except ServiceError as error:
+            state["refused"] = error.kind.slug
+            await problems.from_error(error)(scope, receive, answer)
+        except Exception:
+            _LOG.exception("a fault in the service")
+            state["refused"] = "internal"
+            if status:
+                raise  # half an answer is out: only cutting the connection tells the caller
+            fault = ServiceError("internal", "the service has a fault; its log has more under this request's id")
+            await problems.from_error(fault)(scope, receive, answer)
+        finally:
+            self._running -= 1
+            self._note(scope, status, time.monotonic() - began)
+
+    def _bounded(self, receive: Receive, headers: Headers) -> Receive:
+        """`receive` that refuses a body over the limit: by its announced length, or when it grows past it."""
+        limit = self._service.settings.max_body_bytes
+        announced = headers.get("content-length", "0")
+        got = 0
+
+        async def read() -> Message:
+            nonlocal got
+            check_size(int(announced) if announced.isdecimal() else 0, limit)
+            message = await receive()
+            got += len(message.get("body", b""))
+            check_size(got, limit)
+            return message
+
+        return read
+
+    def _add_headers(self, headers: MutableHeaders) -> None:
+        for name, value in HEADERS.items():
+            headers.setdefault(name, value)
+        headers["X-Request-Id"] = str(REQUEST_ID.get())
+        if self._service.settings.tls:
+            headers.setdefault("Strict-Transport-Security", HSTS)
+
+    def _note(self, scope: Scope, status: int, took_s: float) -> None:
+        state, metrics = scope["state"], self._service.metrics
+        route = state.get("route", "unknown")
+        metrics.requests.labels("http", route, str(status)).inc()
+        if "refused" in state:
+            metrics.refused.labels(state["refused"]).inc()
+        metrics.stage("total", took_s)
+        key = state.get("key")
+        _LOG.info(
+            "answered",
+            extra={
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "ms": round(1e3 * took_s, 1),
+                "key": None if key is None else key.id,
+                "refused": state.get("refused"),
+                "peer": scope["client"][0] if scope.get("client") else None,
+            },
+        )
