@@ -1,0 +1,1 @@
+"""Package spotgrid of the proto files."""

@@ -1,0 +1,1 @@
+"""Package spotgrid.v1: stain maps and the service StainDetection."""
