@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hardware.errors import RigError
+from hardware.garment import Garment
 from hardware.plan import Cell, Plan
 from model.grid import new_id
 
@@ -39,7 +40,10 @@ INSERT OR IGNORE INTO counter VALUES ('interruptions', 0);
 
 @dataclass(frozen=True)
 class Event:
-    """Something that the service must learn once: the id makes sending it twice harmless."""
+    """Something that the service must learn once: the id makes sending it twice harmless.
+
+    With `id` and `schema` beside what is in `body` it is a `spotgrid.treatment/v1`, as docs/ledger.md tells it.
+    """
 
     id: str
     body: dict[str, Any]
@@ -59,14 +63,19 @@ class Journal:
     Args:
         path: the SQLite file, made if it is missing.
         clock: Unix seconds, for the events.
+        timer: seconds that never jump, for how long a shot took.
 
     Raises:
         RigError: the file is held by another process, or is no journal. Every method raises it when the disk refuses
             a write; what it was to record has then not happened and must not be done.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._path, self._clock = path, clock
+    def __init__(
+        self, path: Path, clock: Callable[[], float] = time.time, timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._path, self._clock, self._timer = path, clock, timer
+        self._plan: Plan | None = None
+        self._started: dict[Place, float] = {}
         with self._told():
             self._db = sqlite3.connect(path, timeout=0.0, isolation_level=None)
         try:
@@ -121,7 +130,15 @@ class Journal:
                     for n, target in enumerate(step.targets)
                 ),
             )
-            self._tell("begun", plan_id=plan.id, map_id=plan.map_id, garment=plan.garment.name)
+            self._tell(
+                "begun",
+                plan_id=plan.id,
+                map_id=plan.map_id,
+                rig_id=plan.profile,
+                ticket=plan.garment.ticket,
+                **_whose(plan.garment),
+            )
+        self._plan, self._started = plan, {}
 
     def open_plan(self) -> Plan | None:
         """The plan that has begun and not ended; after a crash this is what may go on, under a fresh permit."""
@@ -133,9 +150,32 @@ class Journal:
         """End the open plan, done or not; what was not begun is dropped for good."""
         with self._transaction():
             plan_id = self._needed_plan()
+            garment = self._known_plan(plan_id).garment
             self._db.execute("UPDATE plan SET ended = ? WHERE id = ?", (how, plan_id))
             self._db.execute("UPDATE shot SET state = 'dropped' WHERE plan_id = ? AND state = 'planned'", (plan_id,))
-            self._tell("ended", plan_id=plan_id, how=how)
+            self._tell("ended", plan_id=plan_id, how=how, **_whose(garment))
+
+    def release(
+        self,
+        garment: Garment,
+        rig_id: str,
+        seconds: float,
+        energy_wh: float | None = None,
+        handover: bool | None = None,
+        removed: bool | None = None,
+    ) -> None:
+        """Tell that a garment leaves the rig, plan or no plan: a look that found nothing takes its time as well.
+
+        Args:
+            garment: it.
+            rig_id: the machine profile's name.
+            seconds: rig time since it was laid down, or since the last release of it.
+            energy_wh: all of the rig's electricity in that time; None = not measured.
+            handover: it goes to a person; removed: every stain that was found is gone. None = not known.
+        """
+        told = {"seconds": round(seconds, 3), "energy_wh": energy_wh, "handover": handover, "removed": removed}
+        with self._transaction():
+            self._tell("released", rig_id=rig_id, ticket=garment.ticket, **_whose(garment), **told)
 
     def remaining(self) -> list[Place]:
         """What of the open plan is still to do, in order."""
@@ -153,14 +193,15 @@ class Journal:
             if self._db.execute("SELECT 1 FROM shot WHERE state = 'begun'").fetchone():
                 raise RigError("a shot is under way already: finish it, or say that it is in doubt")
             self._move(plan_id, place, PLANNED, BEGUN)
+        self._started = {place: self._timer()}
 
     def finish(self, place: Place) -> None:
         """On disk after it is done, with the event that tells it."""
         with self._transaction():
             plan_id = self._needed_plan()
             self._move(plan_id, place, BEGUN, DONE)
-            operation, row, col, volume = self._shot(plan_id, place)
-            self._tell("treated", plan_id=plan_id, operation=operation, row=row, col=col, volume_ul=volume)
+            took = round(self._timer() - self._started[place], 3) if place in self._started else None
+            self._tell("treated", **self._shot(plan_id, place), seconds=took)
 
     def doubt(self, place: Place, why: str) -> None:
         """It may or may not have been given: it counts as given, and its cell gets no further dose."""
@@ -211,13 +252,13 @@ class Journal:
 
     def _doubt(self, plan_id: str, place: Place, why: str) -> None:
         self._move(plan_id, place, BEGUN, DOUBT)
-        operation, row, col, volume = self._shot(plan_id, place)
+        shot = self._shot(plan_id, place)
         self._db.execute(  # extraction stays: it can only take liquid away
             "UPDATE shot SET state = 'dropped' WHERE plan_id = ? AND row = ? AND col = ? AND state = 'planned' "
             "AND operation != 'extract'",
-            (plan_id, row, col),
+            (plan_id, shot["row"], shot["col"]),
         )
-        self._tell("doubt", plan_id=plan_id, operation=operation, row=row, col=col, volume_ul=volume, why=why)
+        self._tell("doubt", **shot, why=why)
 
     def _move(self, plan_id: str, place: Place, before: str, after: str) -> None:
         moved = self._db.execute(
@@ -227,12 +268,30 @@ class Journal:
         if moved.rowcount != 1:
             raise RigError(f"step {place.step}, target {place.target} of plan {plan_id} is not {before}: never twice")
 
-    def _shot(self, plan_id: str, place: Place) -> tuple[str, int, int, float]:
-        found: tuple[str, int, int, float] = self._db.execute(
-            "SELECT operation, row, col, volume_ul FROM shot WHERE plan_id = ? AND step = ? AND target = ?",
-            (plan_id, place.step, place.target),
-        ).fetchone()
-        return found
+    def _shot(self, plan_id: str, place: Place) -> dict[str, Any]:
+        """All that the ledger counts by."""
+        plan = self._known_plan(plan_id)
+        step = plan.steps[place.step]
+        target = step.targets[place.target]
+        return {
+            "plan_id": plan_id,
+            **_whose(plan.garment),
+            "step": place.step,
+            "target": place.target,
+            "operation": step.operation,
+            "agent": step.agent,
+            "agent_kind": step.kind,
+            "pass_number": step.pass_number,
+            "row": target.row,
+            "col": target.col,
+            "volume_ul": target.volume_ul,
+        }
+
+    def _known_plan(self, plan_id: str) -> Plan:
+        if self._plan is None or self._plan.id != plan_id:
+            (body,) = self._db.execute("SELECT body FROM plan WHERE id = ?", (plan_id,)).fetchone()
+            self._plan = Plan.from_json(json.loads(body))
+        return self._plan
 
     def _open_plan(self) -> str | None:
         row = self._db.execute("SELECT id FROM plan WHERE ended IS NULL").fetchone()
@@ -245,7 +304,8 @@ class Journal:
         return plan_id
 
     def _tell(self, kind: str, **facts: object) -> None:
-        body = json.dumps({"kind": kind, "at_s": round(self._clock(), 3), **facts})
+        known = {name: fact for name, fact in facts.items() if fact is not None}
+        body = json.dumps({"kind": kind, "at_s": round(self._clock(), 3), **known})
         self._db.execute("INSERT INTO outbox VALUES (?, ?)", (new_id(), body))
 
     @contextmanager
@@ -270,3 +330,7 @@ class Journal:
                 f"the journal {self._path} refuses: {error}; nothing is done that it cannot record: "
                 f"check the disk's space, its permissions, and that no other rig process runs"
             ) from None
+
+
+def _whose(garment: Garment) -> dict[str, str]:
+    return {"garment_id": garment.name, "side": garment.side}

@@ -13,6 +13,7 @@ from PIL import Image
 
 import spotgrid
 from hardware.plan import SCHEMA as PLAN
+from inference_service.ledger.events import SCHEMA as TREATMENT
 from model.command import output_names
 from model.grid import StainMap
 from model.picture import read_picture
@@ -89,7 +90,7 @@ def test_a_wrong_call_exits_2_and_says_how_to_call(call: Call, words: tuple[str,
     assert "usage: spotgrid" in err
 
 
-@pytest.mark.parametrize("name", [*SCHEMAS, PLAN, *SAVINGS])
+@pytest.mark.parametrize("name", [*SCHEMAS, PLAN, TREATMENT, *SAVINGS])
 def test_each_schema_is_printed(call: Call, name: str) -> None:
     code, out, _ = call("schema", name)
     assert code == 0

@@ -82,7 +82,7 @@ class Database:
                     return work(connection)
             except _Again:
                 time.sleep(0.01 * 2**attempt)
-        raise ServiceError("unavailable", f"the ledger {self.shown} is too busy: try again", _RETRY_S)
+        raise self._busy()
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on one consistent view (SQLite) or on what is committed (PostgreSQL).
@@ -90,12 +90,18 @@ class Database:
         Raises:
             ServiceError: unavailable, and whatever `work` refuses.
         """
-        with self.told(), self.engine.connect() as connection:
-            return work(connection)
+        try:
+            with self.told(), self.engine.connect() as connection:
+                return work(connection)
+        except _Again:
+            raise self._busy() from None
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT in this database's dialect."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def _busy(self) -> ServiceError:
+        return ServiceError("unavailable", f"the ledger {self.shown} is too busy: try again", _RETRY_S)
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -103,7 +109,7 @@ class Database:
         try:
             yield
         except PoolTimeout:
-            raise ServiceError("unavailable", "the ledger is too busy: try again", _RETRY_S) from None
+            raise self._busy() from None
         except SQLAlchemyError as error:
             if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN:
                 raise _Again from None

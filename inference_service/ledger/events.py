@@ -38,6 +38,8 @@ _AMOUNTS: Final = ("volume_ul", "seconds", "energy_wh")
 _FLAGS: Final = ("handover", "removed")
 _MAX_TEXT: Final = 128
 _MAX_TALK: Final = 2000
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""What no database takes as text."""
 _LAST_S: Final = 253_402_300_799.0  # 9999-12-31T23:59:59Z
 
 
@@ -106,12 +108,7 @@ class TreatmentEvent:
 
     def to_json(self) -> dict[str, Any]:
         """The event as a `spotgrid.treatment/v1` object; what is None is left out."""
-        known = {name: getattr(self, name) for name in _NAMES}
-        return {
-            **self.document,
-            "schema": SCHEMA,
-            **{name: value for name, value in known.items() if value is not None},
-        }
+        return {**self.document, "schema": SCHEMA, **self._known()}
 
     @property
     def at(self) -> datetime:
@@ -121,8 +118,10 @@ class TreatmentEvent:
     @property
     def digest(self) -> str:
         """SHA-256 of all known fields: the same over HTTP and gRPC, whatever order or nulls they came in."""
-        known = {name: getattr(self, name) for name in _NAMES if getattr(self, name) is not None}
-        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._known(), sort_keys=True).encode()).hexdigest()
+
+    def _known(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _NAMES if getattr(self, name) is not None}
 
 
 _NAMES: Final = tuple(item.name for item in fields(TreatmentEvent) if item.name != "document")
@@ -145,7 +144,7 @@ def _read(document: object) -> TreatmentEvent:
         id=top.text("id"),
         kind=kind,
         at_s=top.number("at_s", 0, _LAST_S),
-        document=dict(document),
+        document={name: value for name, value in document.items() if value is not None},
         **_optional(top, document),
     )
 
@@ -156,8 +155,8 @@ def _optional(top: Fields, document: dict[str, Any]) -> dict[str, Any]:
     for name in given.intersection(_TEXTS):
         most = _MAX_TALK if name in ("why", "how") else _MAX_TEXT
         found[name] = top.text(name)
-        if len(found[name]) > most or "\0" in found[name]:
-            top.refuse(name, f"must have at most {most} characters, none of them NUL")
+        if len(found[name]) > most or _UNSTORABLE.search(found[name]):
+            top.refuse(name, f"must have at most {most} characters, none of them NUL or half a surrogate")
     found |= {name: top.integer(name, 0, _COUNTS[name]) for name in given.intersection(_COUNTS)}
     found |= {name: top.number(name, 0, 1e9) for name in given.intersection(_AMOUNTS)}
     found |= {name: top.flag(name) for name in given.intersection(_FLAGS)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from inference_service.errors import ServiceError
 from inference_service.ledger import garments
@@ -161,7 +161,7 @@ def _releases(database: Database, connection: Connection, events: Iterable[Treat
         site = select(RIGS.c.site).where(RIGS.c.id == event.rig_id).scalar_subquery()
         change: dict[str, Any] = {
             "seconds": func.coalesce(g.seconds, 0) + event.seconds,
-            "finished_at": func.coalesce(g.finished_at, event.at),
+            "finished_at": case((g.finished_at > event.at, g.finished_at), else_=event.at),
             "site": func.coalesce(g.site, site),
             "ticket": func.coalesce(g.ticket, event.ticket),
             "removed": event.removed if event.removed is not None else _removed(connection, event.garment_id),
@@ -179,4 +179,4 @@ def _removed(connection: Connection, garment_id: str | None) -> bool | None:
     stained = [after for before, after in connection.execute(wanted) if before > 0]
     if not stained or None in stained:
         return None
-    return max(stained) == 0
+    return not any(stained)

@@ -135,6 +135,34 @@ def test_events_wait_until_acknowledged_and_keep_their_ids(tmp_path: Path, plan:
     again.close()
 
 
+def test_a_shot_tells_its_garment_agent_and_time_even_after_a_restart(tmp_path: Path, plan: Plan) -> None:
+    journal = Journal(tmp_path / "rig.db", timer=iter([5.0, 5.75, 6.0]).__next__)
+    journal.begin(plan)
+    place = journal.remaining()[0]
+    journal.start(place)
+    journal.finish(place)
+    step = plan.steps[place.step]
+    told = journal.pending()[-1].body
+    assert (told["agent"], told["agent_kind"], told["seconds"]) == (step.agent, step.kind, 0.75)
+    assert (told["garment_id"], told["side"], told["step"], told["target"]) == ("G1", "front", place.step, place.target)
+    journal.start(journal.remaining()[0])
+    journal.close()  # as a crash leaves it: the plan is read from the disk again
+    again = Journal(tmp_path / "rig.db")
+    doubt = next(event.body for event in again.pending() if event.body["kind"] == "doubt")
+    assert (doubt["garment_id"], doubt["agent"]) == ("G1", step.agent)
+    assert "seconds" not in doubt
+    again.close()
+
+
+def test_a_garment_without_a_plan_is_released_too(journal: Journal) -> None:
+    journal.release(rigs.SHIRT, "bench-1", 8.1234, energy_wh=2.5, removed=True)
+    (event,) = journal.pending()
+    assert event.body == {
+        "kind": "released", "at_s": 1000.0, "rig_id": "bench-1", "garment_id": "G1", "side": "front",
+        "seconds": 8.123, "energy_wh": 2.5, "removed": True,
+    }  # fmt: skip
+
+
 def test_two_rigs_cannot_share_a_journal(tmp_path: Path, journal: Journal) -> None:
     with pytest.raises(RigError, match="no other rig"):
         Journal(tmp_path / "rig.db")
