@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.calibration import Calibration
-from model.cells import PAD_LOGIT, cells_from_logits
+from model.canvas import whole_canvas
+from model.cells import PAD_LOGIT
 from model.grid import CANVAS_PX_PER_MM, StainMap
 from model.onnx_file import ModelInfo, OnnxFile
-from model.rectify import rectify, seen_subcells
+from model.rectify import check_size, seen_subcells
+from model.scan import Progress, Scan, Told, check_picture, scan_place, softmax
 from model.taxonomy import CHEMISTRIES
-from model.tiling import Canvas, run_pyramid
-from model.visibility import Visibility, blur_warning, resolution_warning
+from model.tiling import Pyramid
 
 CANVAS_MM_PER_PX: Final = 1 / CANVAS_PX_PER_MM
 DEFAULT_PRESET: Final = "default"
-
-Progress = Callable[[float], None]
-"""Is told the share of a picture that is done, 0 to 1."""
 
 
 class Detector:
@@ -87,27 +84,41 @@ class Detector:
             LimitError: scale or canvas beyond the limits (0.02 to 5 mm per px, 10 m²).
             ValueError: another argument is out of range, or the picture has not the calibration's size.
         """
-        started = time.monotonic()
-        _check_image(image)
+        check_picture(image)
         place = _place(image, mm_per_px, calibration)
+        check_size(image, place)
         threshold, preset = self.operating_point(threshold, preset)
-        canvas, seen = _canvas(image, place), seen_subcells(place)
-        stain_logit, chemistry_prob = self._look(canvas, seen, progress)
-        visibility = Visibility.of(canvas.glance, seen)
-        info = self.info
-        return StainMap(
-            **vars(cells_from_logits(stain_logit, chemistry_prob, info.cell_head, threshold, info.unsure_below)),
-            **_geometry(place),
-            unseen=visibility.unseen_cells(),
-            model=info.id,
-            threshold=threshold,
-            preset=preset,
-            source=source,
-            garment_id=garment_id,
-            captured_at=captured_at,
-            age_ms=age_ms + 1e3 * (time.monotonic() - started),
-            warnings=tuple(_warnings(image, place, visibility)),
-        )
+        told = Told(source, garment_id, captured_at, age_ms)
+        return Scan(self._network, place, threshold, preset, told, height=image.shape[0]).whole(image, progress)
+
+    def open_scan(
+        self,
+        *,
+        width_px: int,
+        mm_per_px: float | None = None,
+        calibration: Calibration | None = None,
+        threshold: float | None = None,
+        preset: str | None = None,
+        source: str | None = None,
+        garment_id: str | None = None,
+        captured_at: str | None = None,
+    ) -> Scan:
+        """Find stains while a picture comes in, in strips from its top: see `Scan`.
+
+        Args:
+            width_px: of every strip.
+            mm_per_px: the camera's scale, along both axes, 0.02 to 5; or
+            calibration: one that holds nothing but a scale (`Calibration.from_scale`). Exactly one of the two.
+            threshold, preset, source, garment_id, captured_at: as in `detect`.
+
+        Raises:
+            LimitError: scale beyond the limits, or strips that cover more than 4 m across.
+            ValueError: another argument is out of range, or the calibration has a lens: a strip cannot be rectified
+                by itself then.
+        """
+        place = scan_place(width_px, mm_per_px, calibration)
+        threshold, preset = self.operating_point(threshold, preset)
+        return Scan(self._network, place, threshold, preset, Told(source, garment_id, captured_at))
 
     def detect_canvas(
         self, canvas: NDArray[np.uint8], *, threshold: float | None = None, preset: str | None = None
@@ -129,9 +140,16 @@ class Detector:
             LimitError: over 10 m².
             ValueError: not such an array.
         """
-        _check_image(canvas)
+        check_picture(canvas)
         place = Calibration.from_scale(CANVAS_MM_PER_PX, (canvas.shape[1], canvas.shape[0]))
-        return self._look(_canvas(canvas, place), seen_subcells(place), None)
+        seen = seen_subcells(place)
+        stain_logit = np.empty(seen.shape, dtype=np.float32)
+        chemistry_prob = np.empty((len(CHEMISTRIES), *seen.shape), dtype=np.float32)
+        for rows, stain, chemistry in Pyramid(whole_canvas(canvas, place, self.info.levels), self._network).bands():
+            stain_logit[rows] = stain
+            chemistry_prob[:, rows] = softmax(chemistry)
+        stain_logit[~seen] = PAD_LOGIT
+        return stain_logit, chemistry_prob
 
     def operating_point(self, threshold: float | None = None, preset: str | None = None) -> tuple[float, str | None]:
         """The threshold to use and the preset it came from (None = set by hand).
@@ -152,21 +170,6 @@ class Detector:
             raise ValueError(f"preset is {name!r}; this model has {', '.join(self.presets)}")
         return self.presets[name], name
 
-    def _look(
-        self, canvas: Canvas, seen: NDArray[np.bool_], progress: Progress | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Dense maps over the whole canvas: logit (h_mm, w_mm) and chemistry probability (6, h_mm, w_mm), float32."""
-        height, width = seen.shape
-        stain_logit = np.empty((height, width), dtype=np.float32)
-        chemistry_prob = np.empty((len(CHEMISTRIES), height, width), dtype=np.float32)
-        for rows, stain, chemistry in run_pyramid(canvas, self._network):
-            stain_logit[rows] = stain
-            chemistry_prob[:, rows] = _softmax(chemistry)
-            if progress is not None:
-                progress(rows.stop / height)
-        stain_logit[~seen] = PAD_LOGIT
-        return stain_logit, chemistry_prob
-
 
 def _place(image: NDArray[np.uint8], mm_per_px: float | None, calibration: Calibration | None) -> Calibration:
     if calibration is not None and mm_per_px is None:
@@ -174,48 +177,3 @@ def _place(image: NDArray[np.uint8], mm_per_px: float | None, calibration: Calib
     if mm_per_px is not None and calibration is None:
         return Calibration.from_scale(mm_per_px, (image.shape[1], image.shape[0]))
     raise ValueError("give the picture's scale by mm_per_px or by calibration: exactly one of them")
-
-
-def _geometry(place: Calibration) -> dict[str, Any]:
-    """The fields of a stain map that the calibration alone decides."""
-    return {
-        "grid": place.grid,
-        "image_px": place.image_px,
-        "calibration": place.label,
-        "mm_per_px": place.mm_per_px,
-        "px_to_mm": place.px_to_mm,
-        "resolvable_mm2": place.resolvable_mm2,
-    }
-
-
-def _check_image(image: NDArray[np.uint8]) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(
-            f"picture is {image.dtype} of shape {image.shape}; it must be uint8 (height, width, 3) RGB: "
-            f"model.picture.read_picture makes it from any file"
-        )
-
-
-def _canvas(image: NDArray[np.uint8], place: Calibration) -> Canvas:
-    width, height = place.canvas_size_px
-
-    def read(top: int, bottom: int) -> NDArray[np.uint8]:
-        return rectify(image, place, (0, top, width, bottom - top))
-
-    return Canvas(height, width, read)
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Over the first axis, float32 (6, …) -> (6, …)."""
-    exp = np.exp(logits - logits.max(axis=0))
-    return np.asarray(exp / exp.sum(axis=0), dtype=np.float32)
-
-
-def _warnings(image: NDArray[np.uint8], place: Calibration, visibility: Visibility) -> Iterator[str]:
-    yield from visibility.warnings()
-    for sentence in (
-        resolution_warning(place.mm_per_px, place.resolvable_mm2),
-        blur_warning(image, place.mm_per_px),
-    ):
-        if sentence is not None:
-            yield sentence

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from model.fields import Fields, tidy
-from model.packing import pack_masks, round_classes, unpack_masks
+from model.packing import cells_json, unpack_masks
 from model.taxonomy import CHEMISTRIES
 
 CELL_MM: Final = 10.0
@@ -285,35 +285,11 @@ class StainMap:
                 "cols": self.grid.cols,
                 "origin_mm": [tidy(value) for value in self.grid.origin_mm],
             },
-            "cells": self._cells_json(),
+            "cells": cells_json(self),
             "unseen": self.unseen.tolist(),
             "stained_area_mm2": self.stained_area_mm2,
             "warnings": list(self.warnings),
         }
-
-    def _cells_json(self) -> list[dict[str, Any]]:
-        columns = zip(
-            self.row.tolist(),
-            self.col.tolist(),
-            self.area_mm2.tolist(),
-            pack_masks(self.bits),
-            round_classes(self.classes).tolist(),
-            self.unsure.tolist(),
-            self.confidence.tolist(),
-            strict=True,
-        )
-        return [
-            {
-                "row": row,
-                "col": col,
-                "area_mm2": area,
-                "mask": mask,
-                "classes": dict(zip(CHEMISTRIES, classes, strict=True)),
-                "unsure": unsure,
-                "confidence": round(confidence, 4),
-            }
-            for row, col, area, mask, classes, unsure, confidence in columns
-        ]
 
     @classmethod
     def from_json(cls, document: object) -> StainMap:

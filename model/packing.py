@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from model.taxonomy import CHEMISTRIES
 
 _BITS: Final = 100
 _HEX_DIGITS: Final = _BITS // 4
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _CLASS_STEPS: Final = 10_000
+
+
+class _CellColumns(Protocol):
+    """What `StainMap` and `model.cells.CellArrays` have in common; fields and dtypes as there."""
+
+    @property
+    def row(self) -> NDArray[np.int16]: ...
+    @property
+    def col(self) -> NDArray[np.int16]: ...
+    @property
+    def bits(self) -> NDArray[np.bool_]: ...
+    @property
+    def classes(self) -> NDArray[np.float32]: ...
+    @property
+    def confidence(self) -> NDArray[np.float32]: ...
+    @property
+    def unsure(self) -> NDArray[np.bool_]: ...
+
+
+def cells_json(cells: _CellColumns) -> list[dict[str, Any]]:
+    """Cells as the rows of `cells` in `spotgrid.stainmap/v1`."""
+    columns = zip(
+        cells.row.tolist(),
+        cells.col.tolist(),
+        cells.bits.sum(axis=1, dtype=np.float64).tolist(),
+        pack_masks(cells.bits),
+        round_classes(cells.classes).tolist(),
+        cells.unsure.tolist(),
+        cells.confidence.tolist(),
+        strict=True,
+    )
+    return [
+        {
+            "row": row,
+            "col": col,
+            "area_mm2": area,
+            "mask": mask,
+            "classes": dict(zip(CHEMISTRIES, classes, strict=True)),
+            "unsure": unsure,
+            "confidence": round(confidence, 4),
+        }
+        for row, col, area, mask, classes, unsure, confidence in columns
+    ]
 
 
 def pack_masks(bits: NDArray[np.bool_]) -> list[str]:

@@ -38,26 +38,71 @@ def rectify(
     Raises:
         ValueError: the picture's size is not the calibration's, or the region leaves the canvas.
     """
+    check_size(image, calibration)
+    x, y, width, height = region or (0, 0, *calibration.canvas_size_px)
+    max_width, max_height = calibration.canvas_size_px
+    if not (0 <= x < x + width <= max_width and 0 <= y < y + height <= max_height):
+        raise ValueError(f"region {region} leaves the canvas of {max_width} x {max_height} px")
+    return rectify_rows(image, 0, calibration, (x, y, width, height))
+
+
+def check_size(image: NDArray[Any], calibration: Calibration) -> None:
+    """Refuse, by ValueError, a picture of another size than the calibration's."""
     if (image.shape[1], image.shape[0]) != calibration.image_px:
         raise ValueError(
             f"picture is {image.shape[1]} x {image.shape[0]} px, but the calibration {calibration.label or 'by scale'} "
             f"holds for {calibration.image_px[0]} x {calibration.image_px[1]}: send full frames or calibrate again"
         )
-    x, y, width, height = region or (0, 0, *calibration.canvas_size_px)
-    max_width, max_height = calibration.canvas_size_px
-    if not (0 <= x < x + width <= max_width and 0 <= y < y + height <= max_height):
-        raise ValueError(f"region {region} leaves the canvas of {max_width} x {max_height} px")
-    canvas = np.empty((height, width, *image.shape[2:]), dtype=image.dtype)
-    zoom = max(1, math.ceil(1 / (CANVAS_PX_PER_MM * calibration.mm_per_px) - 1e-6))  # samples along a canvas pixel
+
+
+def rectify_rows(
+    rows: NDArray[Any], first_row: int, calibration: Calibration, region: tuple[int, int, int, int]
+) -> NDArray[Any]:
+    """`rectify` from some rows of the picture: no others lie under the region (see `picture_rows`).
+
+    Args:
+        rows: the picture's rows from `first_row` on. Beyond them the border repeats.
+        region: (x, y, width, height) in canvas px; not checked.
+    """
+    x, y, width, height = region
+    zoom = _zoom(calibration)
+    if calibration.lens is None and calibration.mm_per_px == 1 / CANVAS_PX_PER_MM:
+        return _cut(rows, y - first_row, region)
+    canvas = np.empty((height, width, *rows.shape[2:]), dtype=rows.dtype)
     side = _CHUNK_PX // zoom
     for top in range(0, height, side):
         for left in range(0, width, side):
             part = canvas[top : top + side, left : left + side]
-            rows, cols = part.shape[:2]
-            samples = _sample(image, calibration, (x + left, y + top), (rows * zoom, cols * zoom), zoom)
-            samples = cv2.resize(samples, (cols, rows), interpolation=cv2.INTER_AREA) if zoom > 1 else samples
+            shape = (part.shape[0] * zoom, part.shape[1] * zoom)
+            samples = _sample(rows, first_row, calibration, (x + left, y + top), shape, zoom)
+            if zoom > 1:
+                samples = cv2.resize(samples, part.shape[1::-1], interpolation=cv2.INTER_AREA)
             part[:] = samples.reshape(part.shape)  # OpenCV drops a last axis of 1
     return canvas
+
+
+def picture_rows(calibration: Calibration, top: int, bottom: int) -> tuple[int, int]:
+    """Rows (first, end) of the picture that lie under canvas rows `top` to `bottom`, the sampling's reach included.
+
+    With a lens every row may, and the answer is the whole picture; without one, `end` can lie beyond it.
+    """
+    if calibration.lens is not None:
+        return 0, calibration.image_px[1]
+    per_px = CANVAS_PX_PER_MM * calibration.mm_per_px  # canvas px along one of the picture's
+    return max(math.floor(top / per_px) - 2, 0), math.ceil(bottom / per_px) + 2
+
+
+def _zoom(calibration: Calibration) -> int:
+    """Samples along one canvas pixel."""
+    return max(1, math.ceil(1 / (CANVAS_PX_PER_MM * calibration.mm_per_px) - 1e-6))
+
+
+def _cut(rows: NDArray[Any], top: int, region: tuple[int, int, int, int]) -> NDArray[Any]:
+    """A picture at the canvas's own scale needs no sampling: its rows from `top` on, the border repeated."""
+    x, _, width, height = region
+    inside = rows[min(top, len(rows) - 1) : top + height, min(x, rows.shape[1] - 1) : x + width]
+    missing = [(0, height - inside.shape[0]), (0, width - inside.shape[1])]
+    return np.pad(inside, missing + [(0, 0)] * (rows.ndim - 2), mode="edge")
 
 
 def seen_subcells(calibration: Calibration) -> NDArray[np.bool_]:
@@ -109,17 +154,24 @@ def picture_mask(stained: NDArray[np.bool_], calibration: Calibration) -> NDArra
 
 
 def _sample(
-    image: NDArray[Any], calibration: Calibration, corner_px: tuple[int, int], shape: tuple[int, int], zoom: int
+    rows: NDArray[Any],
+    first_row: int,
+    calibration: Calibration,
+    corner_px: tuple[int, int],
+    shape: tuple[int, int],
+    zoom: int,
 ) -> NDArray[Any]:
     """Bilinear samples of the canvas from `corner_px` on, `zoom` along each canvas pixel: (*shape[, C])."""
     corner_mm = tuple(np.divide(corner_px, CANVAS_PX_PER_MM) + calibration.grid.origin_mm)
     to_ideal = _ideal_from_samples(calibration, corner_mm, 1 / (CANVAS_PX_PER_MM * zoom))
     if calibration.lens is None:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        samples = cv2.warpAffine(image, to_ideal[:2], shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        to_ideal[1, 2] -= first_row
+        samples = cv2.warpAffine(rows, to_ideal[:2], shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
     else:
-        maps = _picture_maps(calibration.lens, to_ideal, shape)
-        samples = cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        u, v = _picture_maps(calibration.lens, to_ideal, shape)
+        v -= np.float32(first_row)
+        samples = cv2.remap(rows, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(samples)
 
 

@@ -1,8 +1,7 @@
-"""What the camera could not judge: glare, darkness, blur, too few pixels. Told per cell where possible, or in words."""
+"""What the camera could not judge: glare, darkness, too few pixels. Told per cell where possible, or in words."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -22,14 +21,6 @@ UNSEEN_SHARE: Final = 0.5
 """A cell is unseen when this share of it, or more, is lost."""
 
 _WARN_SHARE: Final = 0.01
-_PATCH_PX: Final = 256
-_PATCHES: Final = 3
-_EDGE_WINDOW_PX: Final = 17
-_EDGE_CONTRAST: Final = 24
-_EDGES_NEEDED: Final = 50
-_FWHM: Final = 2 * math.sqrt(2 * math.log(2))
-_SHARP_PX: Final = 3.0
-"""Edges no wider than this come from demosaicking and JPEG, in pictures that are in focus."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +41,8 @@ class Visibility:
         """Judge a canvas at 1 px/mm, uint8 (h_mm, w_mm, 3); `seen` as in the class."""
         return cls(
             seen=seen,
-            glare=seen & (glance.min(axis=2) >= GLARE_FROM),
-            dark=seen & (glance.max(axis=2) <= DARK_TO),
+            glare=seen & _all_within(glance, GLARE_FROM, 255),
+            dark=seen & _all_within(glance, 0, DARK_TO),
         )
 
     def unseen_cells(self) -> NDArray[np.int16]:
@@ -59,18 +50,53 @@ class Visibility:
 
         A stained cell can be among them: the stain is there, and the rest of the cell is not known to be clean.
         """
+        lost = self.glare | self.dark
+        if self.seen.all() and not lost.any():
+            return np.zeros((0, 2), dtype=np.int16)
         in_picture = _per_cell(self.seen)
-        lost = _per_cell(self.glare | self.dark)
-        return np.argwhere(lost >= UNSEEN_SHARE * in_picture).astype(np.int16)  # nothing in the picture: 0 >= 0
+        return np.argwhere(_per_cell(lost) >= UNSEEN_SHARE * in_picture).astype(np.int16)  # out of the picture: 0 >= 0
 
     def warnings(self) -> Iterator[str]:
         """A sentence for each kind of loss over 1 % of the picture or more."""
-        in_picture = max(1, int(self.seen.sum()))
+        return Sight.of(self).warnings()
+
+
+class Sight:
+    """Adds up what bands of a canvas could not show, each of whole rows of cells, from the top."""
+
+    def __init__(self) -> None:
+        self._unseen = [np.zeros((0, 2), dtype=np.int16)]
+        self._row = self._in_picture = self._glare = self._dark = 0
+
+    @classmethod
+    def of(cls, *bands: Visibility) -> Sight:
+        """The sum of these bands."""
+        sight = cls()
+        for band in bands:
+            sight.add(band)
+        return sight
+
+    def add(self, band: Visibility) -> None:
+        """Take the next band."""
+        places = band.unseen_cells()
+        if len(places):
+            self._unseen.append(places + np.array([self._row, 0], dtype=np.int16))
+        self._row += len(band.seen) // SUBCELLS
+        self._in_picture += int(np.count_nonzero(band.seen))
+        self._glare += int(np.count_nonzero(band.glare))
+        self._dark += int(np.count_nonzero(band.dark))
+
+    def unseen_cells(self) -> NDArray[np.int16]:
+        """int16 (k, 2) of (row, col), see `Visibility.unseen_cells`."""
+        return np.concatenate(self._unseen)
+
+    def warnings(self) -> Iterator[str]:
+        """A sentence for each kind of loss over 1 % of the picture or more."""
         for lost, kind, cure in (
-            (self.glare, "glare", "soften or move the light"),
-            (self.dark, "darkness", "add light or expose longer"),
+            (self._glare, "glare", "soften or move the light"),
+            (self._dark, "darkness", "add light or expose longer"),
         ):
-            share = lost.sum() / in_picture
+            share = lost / max(1, self._in_picture)
             if share >= _WARN_SHARE:
                 yield f"{kind} over {share:.0%} of the picture, which could not be judged there: {cure}".replace(
                     "%", " %"
@@ -87,64 +113,9 @@ def resolution_warning(mm_per_px: float, resolvable_mm2: float) -> str | None:
     )
 
 
-def blur_warning(image: NDArray[np.uint8], mm_per_px: float) -> str | None:
-    """What the focus must miss (see `edge_width_px`); None where no edge tells, or while 1 mm² still shows."""
-    width = edge_width_px(image)
-    if width is None or width <= _SHARP_PX or width * mm_per_px <= 1:
-        return None
-    return (
-        f"the sharpest edges are {width:.0f} px ({width * mm_per_px:.2g} mm) wide, smaller stains can be missed: "
-        f"focus the camera and keep it still"
-    )
-
-
-def edge_width_px(image: NDArray[np.uint8]) -> float | None:
-    """Width of the picture's sharpest edges, as the full width at half maximum of the blur that would make them.
-
-    A step of height h under a Gaussian blur σ rises by at most h / (σ·√(2π)) a pixel, so a window's range over its
-    steepest rise tells σ. The sharpest 5 % of windows with contrast speak for the picture. At most nine patches are
-    looked at, so the cost does not grow with the picture. Noise makes edges look sharper: a width is a lower bound.
-
-    Args:
-        image: uint8 (H, W, 3) RGB, in the camera's own pixels.
-
-    Returns:
-        Width in px, or None when the picture has too few edges to tell.
-    """
-    if min(image.shape[:2]) < _EDGE_WINDOW_PX:
-        return None
-    ratios = np.concatenate([_steepness(patch) for patch in _patches(image)])
-    if ratios.size < _EDGES_NEEDED:
-        return None
-    return _FWHM / (float(np.percentile(ratios, 95)) * math.sqrt(2 * math.pi))
-
-
-def _patches(image: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Up to 3 × 3 patches spread over the picture."""
-    height, width = image.shape[:2]
-    for top in _spread(height):
-        for left in _spread(width):
-            yield image[top : top + _PATCH_PX, left : left + _PATCH_PX]
-
-
-def _spread(side: int) -> list[int]:
-    if side <= _PATCH_PX:
-        return [0]
-    return sorted({int(start) for start in np.linspace(0, side - _PATCH_PX, min(_PATCHES, -(-side // _PATCH_PX)))})
-
-
-def _steepness(patch: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Rise over range, 1/px, of each window with contrast that has its steepest place in the middle: float32 (k,)."""
-    grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
-    rise = np.maximum(
-        cv2.absdiff(grey[1:, :-1], grey[:-1, :-1]),
-        cv2.absdiff(grey[:-1, 1:], grey[:-1, :-1]),
-    )
-    window = np.ones((_EDGE_WINDOW_PX, _EDGE_WINDOW_PX), dtype=np.uint8)
-    spread = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, window)[:-1, :-1]
-    steepest = cv2.dilate(rise, window)
-    kept = np.asarray((spread >= _EDGE_CONTRAST) & (rise == steepest))  # off its middle a window shows half an edge
-    return np.asarray(rise[kept].astype(np.float32) / spread[kept])
+def _all_within(pixels: NDArray[np.uint8], low: int, high: int) -> NDArray[np.bool_]:
+    """uint8 (h, w, 3) -> bool (h, w): all three channels of `low` to `high`."""
+    return np.asarray(cv2.inRange(pixels, (low,) * 3, (high,) * 3)).astype(np.bool_)
 
 
 def _per_cell(subcells: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from model.blots import cells_from_logits
 from model.cells import (
     PAD_LOGIT,
     CellArrays,
     CellHead,
     cell_confidence,
     cell_features,
-    cells_from_logits,
     truth_cells,
     truth_subcells,
 )

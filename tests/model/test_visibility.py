@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.visibility import Visibility, blur_warning, edge_width_px, resolution_warning
+from model.focus import blur_warning, edge_width_px
+from model.visibility import Visibility, resolution_warning
 
 
 def glance(value: int = 128) -> NDArray[np.uint8]:
@@ -87,11 +88,11 @@ def test_sharp_edges_are_narrow_and_blur_widens_them() -> None:
 
 
 def test_blur_is_said_when_it_hides_a_square_millimetre() -> None:
-    said = blur_warning(edges(2.5), mm_per_px=0.4)
+    said = blur_warning(edge_width_px(edges(2.5)), mm_per_px=0.4)
     assert said is not None
     assert said.startswith("the sharpest edges are 6 px (2.4 mm) wide")
-    assert blur_warning(edges(2.5), mm_per_px=0.1) is None  # 0.6 mm: 1 mm² still shows
-    assert blur_warning(edges(0.7), mm_per_px=2.0) is None  # in focus: a matter of resolution
+    assert blur_warning(edge_width_px(edges(2.5)), mm_per_px=0.1) is None  # 0.6 mm: 1 mm² still shows
+    assert blur_warning(edge_width_px(edges(0.7)), mm_per_px=2.0) is None  # in focus: a matter of resolution
 
 
 def test_plain_cloth_tells_nothing_of_focus() -> None:

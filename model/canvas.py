@@ -1,0 +1,152 @@
+"""The 4 px/mm plane under a picture that may still be growing, made once, band by band, as rows are asked for.
+
+A band's pixels depend on nothing but the picture's rows under it, so a picture that comes in strips makes the very
+canvas that the whole picture makes, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.calibration import Calibration
+from model.grid import CANVAS_PX_PER_MM, CELL_PX
+from model.rectify import picture_rows, rectify_rows
+
+BAND_PX: Final = 8 * CELL_PX
+"""Canvas rows made at once: whole cells, and whole pixels of every level."""
+
+Watch = Callable[[int, NDArray[np.uint8]], None]
+"""Is told each band of the canvas at 1 px/mm once, from the top: (first row in mm, uint8 (h, w, 3))."""
+
+
+class PictureRows:
+    """Rows of a picture, from the top, kept as long as the canvas needs them."""
+
+    def __init__(self) -> None:
+        self.height = 0
+        self._strips: deque[tuple[int, NDArray[np.uint8]]] = deque()
+
+    def add(self, strip: NDArray[np.uint8]) -> None:
+        """Take rows, uint8 (h, width, 3), by reference: see `own`."""
+        self._strips.append((self.height, strip))
+        self.height += len(strip)
+
+    def rows(self, top: int, bottom: int) -> NDArray[np.uint8]:
+        """uint8 (bottom - top, width, 3); a view where one strip holds them all."""
+        parts = [
+            strip[max(top - first, 0) : bottom - first]
+            for first, strip in self._strips
+            if first < bottom and first + len(strip) > top
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def forget(self, top: int) -> None:
+        """Rows above `top` are not asked for again."""
+        while self._strips and self._strips[0][0] + len(self._strips[0][1]) <= top:
+            self._strips.popleft()
+
+    def own(self, top: int) -> None:
+        """Copy what is left of the last strip from `top` on: the caller may write into it again."""
+        if self._strips:
+            first, strip = self._strips.pop()
+            kept = max(top - first, 0)
+            if kept < len(strip):
+                self._strips.append((first + kept, strip[kept:].copy()))
+
+
+class Canvas:
+    """The plane at 4 px/mm and its reductions. Rows are asked for from the top down, each factor for itself.
+
+    Args:
+        picture: its rows so far; all of them once `close` was called.
+        place: where the picture lies. While it grows, only the scale and the width are used.
+        factors: the reductions that will be asked for.
+        watch: see `Watch`.
+    """
+
+    def __init__(
+        self, picture: PictureRows, place: Calibration, factors: Sequence[int], watch: Watch | None = None
+    ) -> None:
+        self.width = place.canvas_size_px[0]
+        self.height: int | None = None
+        """px, a multiple of 40; None while the picture grows."""
+        self._picture, self._place, self._watch = picture, place, watch
+        self._bands: dict[int, deque[tuple[int, NDArray[np.uint8]]]] = {factor: deque() for factor in factors}
+        self._made = self._known = 0
+
+    def close(self, height: int) -> None:
+        """The picture is whole; the canvas is so high (px, a multiple of 40)."""
+        self.height = self._known = height
+
+    @property
+    def known(self) -> int:
+        """How many of the canvas's rows can be made from what is there of the picture."""
+        while self.height is None and self._needs(self._known)[1] <= self._picture.height:
+            self._known += BAND_PX
+        return self._known
+
+    @property
+    def picture_top(self) -> int:
+        """The first row of the picture that is still needed."""
+        return self._needs(self._made)[0]
+
+    def make(self) -> None:
+        """Make every band that can be made."""
+        while self._made < self.known:
+            self._make_band()
+
+    def rows(self, factor: int, top: int, bottom: int) -> NDArray[np.uint8]:
+        """Rows of the plane reduced by `factor` (the mean of factor² px): uint8 (bottom - top, width / factor, 3)."""
+        while self._made < bottom * factor:
+            self._make_band()
+        parts = [
+            band[max(top - first, 0) : bottom - first]
+            for first, band in self._bands[factor]
+            if first < bottom and first + len(band) > top
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def forget(self, factor: int, top: int) -> None:
+        """Rows of this reduction above `top` are not asked for again."""
+        bands = self._bands[factor]
+        while bands and bands[0][0] + len(bands[0][1]) <= top:
+            bands.popleft()
+
+    def _needs(self, top: int) -> tuple[int, int]:
+        return picture_rows(self._place, top, top + BAND_PX)
+
+    def _make_band(self) -> None:
+        top = self._made
+        bottom = top + BAND_PX if self.height is None else min(top + BAND_PX, self.height)
+        first, end = self._needs(top)
+        first, end = min(first, self._picture.height - 1), min(end, self._picture.height)
+        rows = self._picture.rows(first, end)
+        band = rectify_rows(rows, first, self._place, (0, top, self.width, bottom - top))
+        for factor, bands in self._bands.items():
+            bands.append((top // factor, _reduced(band, factor)))
+        if self._watch is not None:
+            self._watch(top // CANVAS_PX_PER_MM, _reduced(band, CANVAS_PX_PER_MM))
+        self._made = bottom
+        self._picture.forget(self.picture_top)
+
+
+def whole_canvas(image: NDArray[np.uint8], place: Calibration, factors: Sequence[int]) -> Canvas:
+    """The canvas of a picture that is all there."""
+    picture = PictureRows()
+    picture.add(image)
+    canvas = Canvas(picture, place, factors)
+    canvas.close(place.canvas_size_px[1])
+    return canvas
+
+
+def _reduced(band: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    if factor == 1:
+        return band
+    size = (band.shape[1] // factor, band.shape[0] // factor)
+    return np.asarray(cv2.resize(band, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
