@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -99,6 +99,12 @@ class Database:
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT in this database's dialect."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def insert_new(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+        """Insert a row unless its key is taken; whether it was new."""
+        key = next(iter(table.primary_key.columns))
+        statement = self.insert(table).on_conflict_do_nothing().returning(key)
+        return connection.execute(statement, dict(row)).first() is not None
 
     def _busy(self) -> ServiceError:
         return ServiceError("unavailable", f"the ledger {self.shown} is too busy: try again", _RETRY_S)

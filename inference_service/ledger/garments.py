@@ -57,8 +57,7 @@ def put(database: Database, connection: Connection, facts: GarmentFacts) -> None
 
 def ensure(database: Database, connection: Connection, garment_id: str) -> None:
     """Make a garment's row where there is none."""
-    row = {"id": garment_id, "first_seen_at": now()}
-    connection.execute(database.insert(GARMENTS).on_conflict_do_nothing(), row)
+    database.insert_new(connection, GARMENTS, {"id": garment_id, "first_seen_at": now()})
 
 
 def looked_at(database: Database, connection: Connection, look: Mapping[str, Any]) -> None:
@@ -71,9 +70,8 @@ def looked_at(database: Database, connection: Connection, look: Mapping[str, Any
     ensure(database, connection, garment_id)
     side = {"garment_id": garment_id, "side": look["side"] or ""}
     before = {"before_map_id": look["id"], "before_at": look["recorded_at"], "before_mm2": look["stained_area_mm2"]}
-    first = connection.execute(database.insert(SIDES).on_conflict_do_nothing(), {**side, **before}).rowcount == 1
     change: dict[str, Any] = {"ticket": func.coalesce(look["ticket"], GARMENTS.c.ticket)}
-    if first:
+    if database.insert_new(connection, SIDES, {**side, **before}):
         change["stained_area_mm2"] = func.coalesce(GARMENTS.c.stained_area_mm2, 0) + look["stained_area_mm2"]
     else:
         same = (SIDES.c.garment_id == garment_id) & (SIDES.c.side == side["side"])

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Connection, insert, select, text
 
 from inference_service.errors import ServiceError
-from inference_service.ledger import garments, maps, migrate, scans, treatments
+from inference_service.ledger import check, garments, maps, migrate, scans, treatments
 from inference_service.ledger.clock import now
 from inference_service.ledger.database import Database
 from inference_service.ledger.events import SIDES, TreatmentEvent
@@ -195,7 +195,11 @@ class Ledger:
             raise ServiceError("too-large", f"{len(events)} events; send at most {treatments.MAX_EVENTS} at a time")
         return self._write(lambda connection: treatments.record(self.database, connection, events, key_id))
 
-    # Retention.
+    # Care.
+
+    def check(self) -> list[str]:
+        """What in the ledger disagrees with itself, a sentence each; empty = nothing. Reads every event."""
+        return self.database.read(check.check)
 
     def prune(self, maps_days: float | None) -> int:
         """Delete maps older than so many days, with their cells; None keeps all. Totals of garments stay.

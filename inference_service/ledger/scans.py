@@ -14,7 +14,7 @@ def record(database: Database, connection: Connection, scan_id: str, index: int,
     """Store a strip; see `Ledger.record_strip`."""
     at = now()
     scan = {"id": scan_id, "key_id": key_id, "started_at": at}
-    connection.execute(database.insert(SCANS).on_conflict_do_nothing(), scan)
+    database.insert_new(connection, SCANS, scan)
     # The lock on the scan's row lets two senders of one scan pass one after the other.
     owner = connection.execute(select(SCANS.c.key_id).where(SCANS.c.id == scan_id).with_for_update()).scalar_one()
     if owner != key_id:

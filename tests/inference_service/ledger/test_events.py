@@ -12,7 +12,7 @@ from hardware.treatment import build
 from inference_service.errors import ServiceError
 from inference_service.ledger.events import REQUIRED, SCHEMA, TreatmentEvent, load_schema
 from tests.hardware import rigs
-from tests.inference_service.ledgers import treated
+from tests.inference_service.ledger.samples import treated
 
 VALIDATOR = Draft202012Validator(load_schema())
 TREATED = {"kind": "treated", "at_s": 1000.0, "plan_id": "P", "garment_id": "G", "operation": "dose"}
