@@ -7,16 +7,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from inference_service.admission import Admission, late
 from inference_service.errors import ServiceError
 from inference_service.metrics import Metrics
 from inference_service.models import Models
 from inference_service.pictures import check_size, decode
+from inference_service.pool import Pool
 from inference_service.settings import Settings
 from model.calibration import Calibration
 from model.detector import Detector
@@ -69,8 +68,10 @@ class Engine:
         self._settings, self._metrics = settings, metrics
         self._find_calibration = find_calibration or _no_calibration
         self.models = Models(settings)
-        self.admission = Admission(settings.workers, settings.queue_size)
-        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="spotgrid-engine")
+        self._pool = Pool(
+            "spotgrid-engine", settings.workers, settings.queue_size, lambda waited: metrics.stage("queue", waited)
+        )
+        self.admission = self._pool.admission
         self._starting: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -101,10 +102,7 @@ class Engine:
             self._starting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._starting
-        until = time.monotonic() + drain_s
-        while (self.admission.running or self.admission.waiting) and time.monotonic() < until:
-            await asyncio.sleep(0.02)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        await self._pool.drain(time.monotonic() + drain_s)
         self.models.stop()
 
     def lease(self, model: str | None = None) -> AbstractContextManager[Detector]:
@@ -149,8 +147,7 @@ class Engine:
 
         Args:
             work: is given the network; runs in a thread.
-            deadline: of `time.monotonic`; passed before its turn = not started. A thread that is at work cannot be
-                stopped: the caller hears of the deadline at once, the place is free when the work ends.
+            deadline: of `time.monotonic`; passed before its turn = not started (see `Pool.run`).
             model: see `models.Models.find`.
 
         Raises:
@@ -159,29 +156,12 @@ class Engine:
         self.check()
         self.models.find(model)
         longest = time.monotonic() + self._settings.timeout_s
-        deadline = longest if deadline is None else min(deadline, longest)
-        waited_s = await self.admission.enter(deadline)
-        self._metrics.stage("queue", waited_s)
 
         def job() -> T:
-            if time.monotonic() >= deadline:
-                raise late()
             with self.models.lease(model) as detector:
                 return work(detector)
 
-        began = time.monotonic()
-        future = asyncio.get_running_loop().run_in_executor(self._pool, job)
-        future.add_done_callback(lambda done: self._ended(done, time.monotonic() - began))
-        try:
-            async with asyncio.timeout(deadline - began):
-                return await asyncio.shield(future)
-        except TimeoutError:
-            raise ServiceError("deadline", "the deadline passed while the work was done: allow more time") from None
-
-    def _ended(self, future: asyncio.Future[T], took_s: float) -> None:
-        self.admission.leave(took_s)
-        if not future.cancelled():
-            future.exception()  # the caller may have left: what went wrong is then nobody's, not a warning
+        return await self._pool.run(job, longest if deadline is None else min(deadline, longest))
 
     def _look(self, detector: Detector, request: DetectRequest, arrived: float) -> StainMap:
         limits = self._settings

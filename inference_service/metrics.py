@@ -62,6 +62,11 @@ class Metrics:
         for chemistry in stain_map.chemistry.tolist():
             self.cells.labels(CHEMISTRIES[chemistry]).inc()
 
+    def total(self, name: str) -> float:
+        """A counter summed over its labels, by its full name."""
+        samples = (sample for metric in self.registry.collect() for sample in metric.samples)
+        return sum(sample.value for sample in samples if sample.name == name)
+
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 from inference_service.engine import Engine
@@ -11,6 +12,7 @@ from inference_service.keys import Keys
 from inference_service.ledger import Ledger
 from inference_service.limits import Limits
 from inference_service.metrics import Metrics
+from inference_service.pool import Pool
 from inference_service.settings import Settings
 from model.calibration import Calibration
 
@@ -20,6 +22,7 @@ class Service:
     """Build it by `Service.build`; `start` and `stop` belong to one event loop.
 
     Args:
+        reports: where savings reports are worked out: one at a time, so that they never hold up pictures.
         draining: set when a stop was asked for: health says so, so that a balancer sends nothing more.
     """
 
@@ -29,6 +32,7 @@ class Service:
     keys: Keys
     metrics: Metrics
     limits: Limits
+    reports: Pool
     draining: bool = field(default=False)
 
     @classmethod
@@ -53,6 +57,7 @@ class Service:
             keys=Keys(ledger),
             metrics=metrics,
             limits=Limits(settings.rate_per_s, settings.rate_burst, settings.streams_per_key),
+            reports=Pool("spotgrid-reports", 1, settings.queue_size),
         )
 
     async def start(self) -> None:
@@ -63,8 +68,13 @@ class Service:
         """Let work in progress end within `drain_s`, then close everything."""
         self.draining = True
         await self.engine.stop(self.settings.drain_s)
+        await self.reports.drain(time.monotonic() + self.settings.drain_s)
         await asyncio.to_thread(self.ledger.close)
 
     def not_ready_because(self) -> str:
         """A sentence for health checks; empty when ready."""
         return "the service is stopping" if self.draining else self.engine.not_ready_because
+
+    def ledger_url(self) -> str:
+        """The ledger's address with its password, for `savings.ledger`, which only reads."""
+        return self.ledger.database.engine.url.render_as_string(hide_password=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from inference_service.http import detect, health, problems
+from inference_service.http import admin, detect, health, models, pages, problems, records, reports
 from inference_service.http.access import GuardedRoute
 from inference_service.http.front import Front
 
@@ -30,8 +30,9 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     problems.install(app)
     app.add_middleware(Front, service=service)
-    for part in (detect, health):
+    for part in (detect, records, reports, models, admin, health, pages):
         part.add(app, service)
+    pages.add_console(app, pages.CONSOLE)
     return app
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from inference_service.engine import DetectRequest
 from inference_service.http import body
+from inference_service.http.routing import JSON, answer, route
 
 if TYPE_CHECKING:
     from inference_service.service import Service
     from model.grid import StainMap
 
-JSON: Final = "application/json"
 PROTOBUF: Final = "application/x-protobuf"
+_FOR_LEDGER: Final = {"rig_id", "ticket", "side"}
 _MANY: Final = 2000
 """Cells from which writing JSON takes long enough (some 10 ms) to do it beside the event loop."""
 
@@ -49,9 +49,12 @@ class DetectQuery(BaseModel):
     threshold: float | None = Field(None, ge=0, le=1, description="list cells from this confidence on; or")
     preset: str | None = Field(None, max_length=64, description="one of the network's presets")
     source: str | None = Field(None, max_length=500, description="what the picture is called; goes into the map")
-    garment_id: str | None = Field(None, max_length=200, description="goes into the map and the ledger")
+    garment_id: str | None = Field(None, min_length=1, max_length=128, description="goes into map and ledger")
     captured_at: str | None = Field(None, max_length=40, description="RFC 3339 time of the picture")
     age_ms: float = Field(0.0, ge=0, le=1e9, allow_inf_nan=False, description="how old the picture was when sent")
+    rig_id: str | None = Field(None, min_length=1, max_length=128, description="the rig that took it, for the ledger")
+    ticket: str | None = Field(None, min_length=1, max_length=128, description="the garment's ticket, for the ledger")
+    side: Literal["front", "back"] | None = Field(None, description="the garment's side, for the ledger")
     model: str | None = Field(None, max_length=200, description="name of a network that serves; default: the current")
     timeout_ms: float | None = Field(None, gt=0, le=3.6e6, description="work is not started after this time")
 
@@ -72,25 +75,20 @@ def add(app: FastAPI, service: Service) -> None:
         picture = await body.read_picture(request, deadline)
         read = time.monotonic()
         service.metrics.stage("read", read - request.state.arrived)
-        fields: dict[str, Any] = query.model_dump(exclude={"calibration", "timeout_ms"})
+        fields: dict[str, Any] = query.model_dump(exclude={"calibration", "timeout_ms", *_FOR_LEDGER})
         fields["age_ms"] += 1e3 * (read - request.state.arrived)
         stain_map = await service.engine.detect(
             DetectRequest(picture, calibration_id=query.calibration, deadline=deadline, **fields)
         )
         began = time.monotonic()
-        await asyncio.to_thread(service.ledger.record_map, stain_map, key_id=request.state.key.id)
+        where = query.model_dump(include=_FOR_LEDGER)
+        await asyncio.to_thread(service.ledger.record_map, stain_map, key_id=request.state.key.id, **where)
         service.metrics.stage("record", time.monotonic() - began)
-        return await encoded(stain_map, request.headers.get("accept", ""), service)
+        return await encoded(stain_map, request, service)
 
-    app.add_api_route(
-        "/v1/detect",
-        detect,
-        methods=["POST"],
-        summary="Find the stains of one picture",
-        response_class=Response,
-        responses={200: {"description": "a stain map (spotgrid.stainmap/v1)", "content": {JSON: {}, PROTOBUF: {}}}},
-        openapi_extra=BODY,
-    )
+    told = "a stain map (spotgrid.stainmap/v1)"
+    summary = "Find the stains of one picture"
+    route(app, "POST", "/v1/detect", detect, summary, told, media=(JSON, PROTOBUF), openapi_extra=BODY)
 
 
 def deadline_of(request: Request, timeout_ms: float | None, longest_s: float) -> float:
@@ -99,16 +97,25 @@ def deadline_of(request: Request, timeout_ms: float | None, longest_s: float) ->
     return arrived + (longest_s if timeout_ms is None else min(timeout_ms / 1e3, longest_s))
 
 
-async def encoded(stain_map: StainMap, accept: str, service: Service) -> Response:
+def wants_protobuf(request: Request) -> bool:
+    """Whether the caller asks for protobuf; JSON is what all others get."""
+    return PROTOBUF in request.headers.get("accept", "")
+
+
+async def encoded(stain_map: StainMap, request: Request, service: Service) -> Response:
     """The map as the caller wants it."""
     began = time.monotonic()
-    if len(stain_map) < _MANY:
-        answer = _json(stain_map)
-    else:
-        answer = await asyncio.to_thread(_json, stain_map)
+    write = _protobuf if wants_protobuf(request) else _json
+    result = write(stain_map) if len(stain_map) < _MANY else await asyncio.to_thread(write, stain_map)
     service.metrics.stage("encode", time.monotonic() - began)
-    return answer
+    return result
 
 
 def _json(stain_map: StainMap) -> Response:
-    return Response(json.dumps(stain_map.to_json(), ensure_ascii=False), media_type=JSON)
+    return answer(stain_map.to_json())
+
+
+def _protobuf(stain_map: StainMap) -> Response:
+    from inference_service.wire import map_to_bytes
+
+    return Response(map_to_bytes(stain_map), media_type=PROTOBUF)

@@ -46,7 +46,8 @@ def from_error(error: ServiceError) -> Response:
     return problem(kind.status, kind.title, error.detail, slug=kind.slug, retry_after_s=error.retry_after_s)
 
 
-def _sentences(errors: Iterable[Any]) -> str:
+def sentences(errors: Iterable[Any]) -> str:
+    """What pydantic found wrong, for a person."""
     told = []
     for error in errors:
         where = " ".join(str(part) for part in error["loc"])
@@ -64,7 +65,7 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return await refused(request, ServiceError("bad-request", _sentences(error.errors())))
+        return await refused(request, ServiceError("bad-request", sentences(error.errors())))
 
     async def other(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
