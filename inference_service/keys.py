@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -202,7 +203,8 @@ class Keys:
                 return
             self._used[key_id] = at
         statement = update(KEYS).where(KEYS.c.id == key_id).values(last_used_at=now())
-        self._database.write(lambda connection: connection.execute(statement))
+        with suppress(ServiceError):  # a note, no promise: a full disk must not shut detection out
+            self._database.write(lambda connection: connection.execute(statement))
 
 
 def _digest(secret: str) -> str:

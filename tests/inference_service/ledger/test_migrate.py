@@ -46,7 +46,7 @@ def test_a_newer_ledger_is_left_alone(url: str) -> None:
 def test_a_migration_that_fails_leaves_nothing(url: str) -> None:
     database = Database(url)
     database.write(lambda c: c.execute(text("CREATE TABLE treatments (mine int)")))
-    with pytest.raises(ServiceError, match="refuses: .*treatments.* already exists"):
+    with pytest.raises(ServiceError, match=r"refuses: .*treatments.* already exists"):
         Ledger.open(url)
     assert database.read(migrate.version) is None
     tables = database.read(lambda c: c.dialect.get_table_names(c))
