@@ -171,6 +171,9 @@ COMMANDS: Final = {
     "demo": Command(
         "datasets.demo", "spill on a rendered shirt, look at it, compare", "spotgrid demo", _demo_arguments, _demo
     ),
+    "calibrate": Command(
+        "hardware.calibrate_command", "tie a camera to its table", "spotgrid calibrate board --sheet a3 --out board.pdf"
+    ),
     "plan": Command(
         "hardware.command",
         "plan the cleaning of a garment",

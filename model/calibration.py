@@ -81,6 +81,20 @@ class PrintedBar:
     measured_mm: float
 
 
+@dataclass(frozen=True)
+class MachineTie:
+    """How the table frame lies to the machine that works on it, as dots laid by its nozzle showed.
+
+    Args:
+        head_mm: machine position (x, y) of the head with the nozzle over the table frame's (0, 0); axes are parallel,
+            the machine's y up.
+        move_error: share by which known machine moves are longer than the calibration says.
+    """
+
+    head_mm: tuple[float, float]
+    move_error: float
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Calibration:
     """One camera over one table.
@@ -94,6 +108,7 @@ class Calibration:
         rms_px, worst_error_mm: how well the board's corners were met; 0 for a scale alone.
         camera_mm: (x, y, height above the table) of the lens in the table frame, for thick garments; None = not known.
         bar: the printed bar, if it was measured.
+        machine: the tie to a machine; None = good for looking, not for dosing.
 
     Raises:
         LimitError: scale or canvas beyond the limits.
@@ -110,6 +125,7 @@ class Calibration:
     worst_error_mm: float = 0.0
     camera_mm: tuple[float, float, float] | None = None
     bar: PrintedBar | None = None
+    machine: MachineTie | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= min(self.image_px) <= max(self.image_px) <= MAX_SIDE_PX:
@@ -272,6 +288,7 @@ class Calibration:
             "worst_error_mm": self.worst_error_mm,
             "camera_mm": None if self.camera_mm is None else list(self.camera_mm),
             "bar": None if self.bar is None else asdict(self.bar),
+            "machine": None if self.machine is None else {**asdict(self.machine), "head_mm": [*self.machine.head_mm]},
         }
 
     @classmethod
@@ -296,6 +313,7 @@ class Calibration:
             worst_error_mm=top.number("worst_error_mm", 0),
             camera_mm=_read_place(top),
             bar=_read_bar(top),
+            machine=_read_machine(top),
         )
         if not math.isclose(top.number("mm_per_px"), calibration.mm_per_px, rel_tol=_SCALE_TOLERANCE):
             top.refuse("mm_per_px", f"must agree with px_to_mm, which says {calibration.mm_per_px:.6g} mid-picture")
@@ -314,6 +332,14 @@ def _read_bar(top: Fields) -> PrintedBar | None:
         return None
     bar = top.object("bar")
     return PrintedBar(bar.number("true_mm", 1e-3), bar.number("measured_mm", 1e-3))
+
+
+def _read_machine(top: Fields) -> MachineTie | None:
+    if not top.has("machine") or top.get("machine") is None:  # files of before 0.2 do not have it
+        return None
+    machine = top.object("machine")
+    x, y = machine.array("head_mm", 2).tolist()
+    return MachineTie((x, y), machine.number("move_error", -1, 1))
 
 
 def _scaling(mm_per_px: float) -> NDArray[np.float64]:

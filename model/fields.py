@@ -42,6 +42,10 @@ class Fields:
             )
         return self._values[key]
 
+    def has(self, key: str) -> bool:
+        """Whether the field is there at all, null or not."""
+        return key in self._values
+
     def schema(self, expected: str) -> None:
         """Check the document's ``schema`` field."""
         if self._values.get("schema") != expected:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.calibration import Calibration, Lens, LimitError, PrintedBar
+from model.calibration import Calibration, Lens, LimitError, MachineTie, PrintedBar
 from tests.model.cameras import table_camera
 
 # --- A scale alone ----------------------------------------------------------------------------------------------------
@@ -173,7 +173,8 @@ def test_every_lens_model_goes_there_and_back(count: int) -> None:
 
 
 def whole_document() -> dict[str, Any]:
-    return replace(table_camera().calibration, bar=PrintedBar(200.0, 199.8)).to_json()
+    tie = MachineTie((50.0, 630.0), 0.002)
+    return replace(table_camera().calibration, bar=PrintedBar(200.0, 199.8), machine=tie).to_json()
 
 
 def test_files_survive_the_round_trip(tmp_path: Path) -> None:
@@ -185,6 +186,12 @@ def test_files_survive_the_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.px_to_mm, calibration.px_to_mm)
     assert again.label == "table-1@2026-11-01T08:00:00Z"
     assert [each.name for each in tmp_path.iterdir()] == ["table.json"]
+
+
+def test_files_of_before_the_tie_are_read() -> None:
+    document = whole_document()
+    del document["machine"]
+    assert Calibration.from_json(document).machine is None
 
 
 def test_bar_and_place_may_be_unknown(tmp_path: Path) -> None:
@@ -215,6 +222,8 @@ def test_a_scale_alone_is_no_file(tmp_path: Path) -> None:
         (("rms_px",), -1, "rms_px is -1; it must be a finite number of at least 0"),
         (("bar",), 3, "bar is 3; it must be a JSON object"),
         (("bar", "true_mm"), 0, "bar.true_mm is 0"),
+        (("machine", "head_mm"), [1], "machine.head_mm is [1]"),
+        (("machine", "move_error"), 2, "machine.move_error is 2"),
     ],
 )
 def test_broken_files_are_refused_by_field(

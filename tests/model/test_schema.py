@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
-from model.calibration import Calibration, PrintedBar
+from model.calibration import Calibration, MachineTie, PrintedBar
 from model.grid import StainMap
 from model.schema import SCHEMAS, load_schema, schema_text
 from model.taxonomy import CHEMISTRIES
@@ -34,7 +34,8 @@ def validator(name: str) -> Draft202012Validator:
 
 
 def a_calibration() -> dict[str, Any]:
-    return replace(table_camera().calibration, bar=PrintedBar(200.0, 199.8)).to_json()
+    tie = MachineTie((50.0, 630.0), 0.002)
+    return replace(table_camera().calibration, bar=PrintedBar(200.0, 199.8), machine=tie).to_json()
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
