@@ -28,7 +28,7 @@ from model.picture import PictureError, read_picture
 Cell = tuple[int, int]
 
 _SETTLED: Final = 1.5
-"""A run no longer than this times the fastest one is warm: a cold run is several times slower."""
+"""Warm: within this factor of the fastest run, and of another one. A cold run is several times slower."""
 _BLOT_MM: Final = 16.0
 _TWILL_RGB: Final = (215.0, 210.0, 200.0)
 _BLOT_RGB: Final = (0.45, 0.3, 0.2)
@@ -51,7 +51,7 @@ def twill(width_px: int, height_px: int, seed: int = 0) -> NDArray[np.uint8]:
     y, x = np.mgrid[:height_px, :width_px]
     weave = 6 * np.sin(1.7 * x) + 6 * np.sin(1.7 * y)
     noise = np.random.default_rng(seed).normal(0, 3, (height_px, width_px))
-    return np.clip(np.array(_TWILL_RGB) + (weave + noise)[..., None], 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.array(_TWILL_RGB) + (weave + noise)[..., None], 0, 255), dtype=np.uint8)
 
 
 def blotted(width_px: int, height_px: int, mm_per_px: float, centre_mm: tuple[float, float]) -> NDArray[np.uint8]:
@@ -59,7 +59,7 @@ def blotted(width_px: int, height_px: int, mm_per_px: float, centre_mm: tuple[fl
     y, x = np.mgrid[:height_px, :width_px]
     from_centre = np.hypot((x + 0.5) * mm_per_px - centre_mm[0], (y + 0.5) * mm_per_px - centre_mm[1])
     cover = np.clip((_BLOT_MM - from_centre) / (2 * mm_per_px) + 0.5, 0, 1)[..., None]
-    return (twill(width_px, height_px) * (1 - cover + cover * np.array(_BLOT_RGB))).astype(np.uint8)
+    return np.asarray(twill(width_px, height_px) * (1 - cover + cover * np.array(_BLOT_RGB)), dtype=np.uint8)
 
 
 @lru_cache(maxsize=1)
@@ -148,5 +148,6 @@ def warm(
 
 
 def _is_warm(took_ms: Sequence[float], budget_ms: float | None) -> bool:
-    settled = len(took_ms) > 1 and took_ms[-1] <= _SETTLED * min(took_ms)
+    last, earlier = took_ms[-1], took_ms[:-1]
+    settled = last <= _SETTLED * min(took_ms) and any(ms <= _SETTLED * last for ms in earlier)
     return settled and (budget_ms is None or took_ms[-1] <= budget_ms)

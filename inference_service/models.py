@@ -93,13 +93,15 @@ class Models:
         Raises:
             ServiceError: not-found, or unavailable while none is ready.
         """
-        current = self.current
-        if wanted is None or current.answers_to(wanted):
+        current, serving = self.current, dict(self._serving)
+        if wanted is None:
             return current
-        for version in list(self._serving.values()):
+        if wanted in serving:  # a file's name is the one that is never ambiguous
+            return serving[wanted]
+        for version in (current, *serving.values()):
             if version.answers_to(wanted):
                 return version
-        raise ServiceError("not-found", f"no network {wanted!r} serves; there are {', '.join(sorted(self._serving))}")
+        raise ServiceError("not-found", f"no network {wanted!r} serves; there are {', '.join(sorted(serving))}")
 
     @contextmanager
     def lease(self, wanted: str | None = None) -> Iterator[Detector]:

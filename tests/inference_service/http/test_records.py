@@ -144,9 +144,11 @@ def test_rigs_and_garments(tmp_path: Path) -> None:
         assert put.status_code == 200, put.text
         (garment,) = (await served.client.get("/v1/garments/T-1", headers=served.auth("report"))).json()["garments"]
         assert (garment["id"], [side["side"] for side in garment["sides"]]) == ("T-1-a", ["front"])
-        for body in ({"complaint": "perhaps"}, {"colour": "red"}, []):
+        wrong: tuple[object, ...] = ({"complaint": "perhaps"}, {"colour": "red"}, [])
+        for body in wrong:
             assert (await served.client.put("/v1/garments/T-1", json=body, headers=actuate)).status_code == 400, body
-        for body in ({"site": 5}, {"x": 1}):
+        wrong = ({"site": 5}, {"x": 1})
+        for body in wrong:
             assert (await served.client.put("/v1/rigs/r", json=body, headers=actuate)).status_code == 400, body
 
     with_service(tmp_path, steps)

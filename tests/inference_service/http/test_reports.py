@@ -11,7 +11,7 @@ from savings.report import build
 from tests.inference_service.kit import Served, with_service
 
 URL = "/v1/reports/savings"
-FEW = {"draws": 1000, "planned": "true"}
+FEW = {"draws": "1000", "planned": "true"}
 
 
 def test_the_report_is_the_commands(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_the_report_is_the_commands(tmp_path: Path) -> None:
 
 def test_the_report_rests_on_the_services_ledger(tmp_path: Path) -> None:
     async def steps(served: Served) -> None:
-        query = {"draws": 1000, "format": "html", "lang": "zh", "from": "2026-01-01", "to": "2026-12-31", "site": "A"}
+        query = {"draws": "1000", "format": "html", "lang": "zh", "from": "2026-01-01", "to": "2026-12-31", "site": "A"}
         answer = await served.client.get(URL, params=query, headers=served.auth("report"))
         assert answer.status_code == 200, answer.text
         assert "sandbox" in answer.headers["content-security-policy"]
