@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.calibration import Calibration
 from model.grid import CANVAS_PX_PER_MM, CELL_PX
-from model.rectify import picture_rows, rectify_rows
+from model.rectify import block_px, picture_rows, rectify_rows
 
 BAND_PX: Final = 8 * CELL_PX
 """Canvas rows made at once: whole cells, and whole pixels of every level."""
@@ -124,8 +124,7 @@ class Canvas:
     def _make_band(self) -> None:
         top = self._made
         bottom = top + BAND_PX if self.height is None else min(top + BAND_PX, self.height)
-        first, end = self._needs(top)
-        first, end = min(first, self._picture.height - 1), min(end, self._picture.height)
+        first, end = _within(self._needs(top), self._picture.height)
         rows = self._picture.rows(first, end)
         band = rectify_rows(rows, first, self._place, (0, top, self.width, bottom - top))
         for factor, bands in self._bands.items():
@@ -134,6 +133,49 @@ class Canvas:
             self._watch(top // CANVAS_PX_PER_MM, _reduced(band, CANVAS_PX_PER_MM))
         self._made = bottom
         self._picture.forget(self.picture_top)
+
+
+class Patches:
+    """The canvas of a whole picture, at a few places: the very pixels of `Canvas`, made where they are asked for.
+
+    Args:
+        image: uint8 (H, W, 3).
+        place: where it lies.
+    """
+
+    def __init__(self, image: NDArray[np.uint8], place: Calibration) -> None:
+        self._image, self._place = image, place
+        self.width, self.height = place.canvas_size_px
+        self._side = block_px(place)
+        self._blocks: dict[tuple[int, int, int], NDArray[np.uint8]] = {}
+
+    def patch(self, factor: int, rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.uint8]:
+        """Rows and columns (first, end) of the plane reduced by `factor`, all in it: uint8 (h, w, 3)."""
+        (top, bottom), (left, right) = rows, cols
+        high, wide = BAND_PX // factor, self._side // factor
+        lines = [
+            np.concatenate([self._block(factor, y, x) for x in range(left // wide, -(-right // wide))], axis=1)
+            for y in range(top // high, -(-bottom // high))
+        ]
+        first_row, first_col = top // high * high, left // wide * wide
+        return np.concatenate(lines)[top - first_row : bottom - first_row, left - first_col : right - first_col]
+
+    def _block(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
+        key = (factor, y, x)
+        if key not in self._blocks:
+            self._blocks[key] = self._sampled(y, x) if factor == 1 else _reduced(self._block(1, y, x), factor)
+        return self._blocks[key]
+
+    def _sampled(self, y: int, x: int) -> NDArray[np.uint8]:
+        top, left = y * BAND_PX, x * self._side
+        size = min(self._side, self.width - left), min(BAND_PX, self.height - top)
+        first, end = _within(picture_rows(self._place, top, top + BAND_PX), len(self._image))
+        return rectify_rows(self._image[first:end], first, self._place, (left, top, *size))
+
+
+def _within(rows: tuple[int, int], height: int) -> tuple[int, int]:
+    """Rows (first, end) of a picture of this height; its last one where all lie below it."""
+    return min(rows[0], height - 1), min(rows[1], height)
 
 
 def whole_canvas(image: NDArray[np.uint8], place: Calibration, factors: Sequence[int]) -> Canvas:

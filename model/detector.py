@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from model.calibration import Calibration
 from model.canvas import whole_canvas
 from model.cells import PAD_LOGIT
+from model.focus import edge_width_px
 from model.grid import CANVAS_PX_PER_MM, StainMap
 from model.onnx_file import ModelInfo, OnnxFile
+from model.recheck import in_question, look_again, restricted, worthwhile
 from model.rectify import check_size, seen_subcells
-from model.scan import Progress, Scan, Told, check_picture, scan_place, softmax
+from model.scan import Progress, Scan, Told, camera_warnings, check_picture, geometry, scan_place, softmax
 from model.taxonomy import CHEMISTRIES
 from model.tiling import Pyramid
 
@@ -119,6 +122,63 @@ class Detector:
         place = scan_place(width_px, mm_per_px, calibration)
         threshold, preset = self.operating_point(threshold, preset)
         return Scan(self._network, place, threshold, preset, Told(source, garment_id, captured_at))
+
+    def recheck(
+        self,
+        previous: StainMap,
+        image: NDArray[np.uint8],
+        *,
+        mm_per_px: float | None = None,
+        calibration: Calibration | None = None,
+        threshold: float | None = None,
+        preset: str | None = None,
+        source: str | None = None,
+        captured_at: str | None = None,
+        age_ms: float = 0.0,
+    ) -> StainMap:
+        """Look again at the cells of a map and their neighbours, after they were treated.
+
+        The answer is that of `detect` on these cells, for a fraction of the work; of `classes`, only where the blot
+        lies in what was looked at (whole tiles). With several threads the network may round differently (1e-5).
+        Cells elsewhere were clean before and are not looked at: they are not listed, and stay unseen if they were.
+
+        Args:
+            previous: the map before; its operating point and garment are kept unless others are given.
+            image, mm_per_px, calibration, threshold, preset, source, captured_at, age_ms: as in `detect`; camera and
+                garment must not have moved.
+
+        Raises:
+            LimitError: as `detect`.
+            ValueError: as `detect`, or the picture's grid is not the previous map's.
+        """
+        started = time.monotonic()
+        check_picture(image)
+        place = _place(image, mm_per_px, calibration)
+        check_size(image, place)
+        if place.grid != previous.grid:
+            raise ValueError(f"the picture lies on {place.grid}, the map before on {previous.grid}: detect anew")
+        if threshold is None and preset is None:
+            threshold, preset = previous.threshold, previous.preset
+        else:
+            threshold, preset = self.operating_point(threshold, preset)
+        cells = in_question(previous)
+        if worthwhile(cells, self.info.core_px):
+            found, unseen = look_again(image, place, self._network, threshold, cells)
+        else:
+            found, unseen = restricted(self.detect(image, calibration=place, threshold=threshold), cells)
+        return StainMap(
+            **vars(found),
+            **geometry(place),
+            unseen=np.concatenate([previous.unseen[~cells[tuple(previous.unseen.T)]], unseen]),
+            model=self.info.id,
+            threshold=threshold,
+            preset=preset,
+            source=source,
+            garment_id=previous.garment_id,
+            captured_at=captured_at,
+            age_ms=age_ms + 1e3 * (time.monotonic() - started),
+            warnings=tuple(camera_warnings(place, edge_width_px(image))),
+        )
 
     def detect_canvas(
         self, canvas: NDArray[np.uint8], *, threshold: float | None = None, preset: str | None = None

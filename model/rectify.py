@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.calibration import Calibration, Lens
-from model.grid import CANVAS_PX_PER_MM, SUBCELLS
+from model.grid import CANVAS_PX_PER_MM, CELL_PX, SUBCELLS
 
 _CHUNK_PX: Final = 2048
-"""Side of what is sampled at once: the two float32 maps of a chunk take 32 MiB."""
+"""Side of what is sampled at once, at most: the two float32 maps of a chunk take 32 MiB."""
+_BLOCK_PX: Final = 16 * CELL_PX
 _KNOT_PX: Final = 16
 
 
@@ -69,7 +70,7 @@ def rectify_rows(
     if calibration.lens is None and calibration.mm_per_px == 1 / CANVAS_PX_PER_MM:
         return _cut(rows, y - first_row, region)
     canvas = np.empty((height, width, *rows.shape[2:]), dtype=rows.dtype)
-    side = _CHUNK_PX // zoom
+    side = block_px(calibration)
     for top in range(0, height, side):
         for left in range(0, width, side):
             part = canvas[top : top + side, left : left + side]
@@ -79,6 +80,11 @@ def rectify_rows(
                 samples = cv2.resize(samples, part.shape[1::-1], interpolation=cv2.INTER_AREA)
             part[:] = samples.reshape(part.shape)  # OpenCV drops a last axis of 1
     return canvas
+
+
+def block_px(calibration: Calibration) -> int:
+    """Side, canvas px, of what is sampled at once: whole cells. A region that is one block has one block's pixels."""
+    return max(1, min(_BLOCK_PX, _CHUNK_PX // _zoom(calibration)) // CELL_PX) * CELL_PX
 
 
 def picture_rows(calibration: Calibration, top: int, bottom: int) -> tuple[int, int]:

@@ -200,27 +200,12 @@ class Scan:
             **vars(found.row_by_row()),
             **self._operating,
             **told,
-            grid=grid,
-            image_px=image_px,
-            calibration=place.label,
-            mm_per_px=place.mm_per_px,
-            px_to_mm=place.px_to_mm,
-            resolvable_mm2=place.resolvable_mm2,
+            **(geometry(place) | {"grid": grid, "image_px": image_px}),
             unseen=self._sight.unseen_cells(),
             model=self._info.id,
             age_ms=age_ms,
-            warnings=tuple(self._warnings()),
+            warnings=(*self._sight.warnings(), *camera_warnings(place, self._focus.width_px())),
         )
-
-    def _warnings(self) -> Iterator[str]:
-        yield from self._sight.warnings()
-        mm_per_px = self._place.mm_per_px
-        for sentence in (
-            resolution_warning(mm_per_px, self._place.resolvable_mm2),
-            blur_warning(self._focus.width_px(), mm_per_px),
-        ):
-            if sentence is not None:
-                yield sentence
 
     def _check_open(self) -> None:
         if self._finished:
@@ -261,6 +246,28 @@ def scan_place(width_px: int, mm_per_px: float | None, calibration: Calibration 
             f"px ({mm_per_px:.4g} here), or cut the strips"
         )
     return place
+
+
+def geometry(place: Calibration) -> dict[str, Any]:
+    """The fields of a stain map that the calibration alone decides."""
+    return {
+        "grid": place.grid,
+        "image_px": place.image_px,
+        "calibration": place.label,
+        "mm_per_px": place.mm_per_px,
+        "px_to_mm": place.px_to_mm,
+        "resolvable_mm2": place.resolvable_mm2,
+    }
+
+
+def camera_warnings(place: Calibration, edge_width_px: float | None) -> Iterator[str]:
+    """What the camera must miss, by its scale and its focus (see `model.focus`)."""
+    for sentence in (
+        resolution_warning(place.mm_per_px, place.resolvable_mm2),
+        blur_warning(edge_width_px, place.mm_per_px),
+    ):
+        if sentence is not None:
+            yield sentence
 
 
 def check_picture(image: NDArray[np.uint8]) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from model.canvas import Canvas
 from model.onnx_file import CONTEXT_STRIDE, STRIDE, OnnxFile
 
-_MAX_BATCH: Final = 8
+MAX_BATCH: Final = 8
 _ENDLESS: Final = 1 << 40
 """Stands for the height of a canvas that still grows: nothing is mirrored there yet."""
 
@@ -39,7 +39,7 @@ class Level:
         self.width = canvas.width // factor
         self.out_width = -(-self.width // STRIDE)
         self._tile_cols = -(-self.width // self._core)
-        self._batch = min(_MAX_BATCH, network.threads)
+        self._batch = min(MAX_BATCH, network.threads)
         self._features: dict[int, NDArray[np.float32]] = {}
 
     @property
@@ -114,8 +114,8 @@ class Level:
         width = (self._tile_cols * self._core + 2 * self._halo) // CONTEXT_STRIDE
         if self._coarser is None:
             return np.zeros((self._network.info.channels, height, width), dtype=np.float32)
-        y = _mirrored((row * self._core - self._halo) // CONTEXT_STRIDE, height, self._coarser.out_height)
-        x = _mirrored(-self._halo // CONTEXT_STRIDE, width, self._coarser.out_width)
+        y = mirrored((row * self._core - self._halo) // CONTEXT_STRIDE, height, self._coarser.out_height)
+        x = mirrored(-self._halo // CONTEXT_STRIDE, width, self._coarser.out_width)
         return np.take(self._coarser.features(y), x, axis=2)
 
 
@@ -139,7 +139,7 @@ class Pyramid:
             yield slice(top, top + len(stain)), stain, chemistry
 
 
-def _mirrored(start: int, length: int, size: int) -> NDArray[np.intp]:
+def mirrored(start: int, length: int, size: int) -> NDArray[np.intp]:
     """`length` indices from `start` into a row of `size`, mirrored about its ends as often as needed."""
     folded = np.arange(start, start + length) % (2 * size)
     return np.minimum(folded, 2 * size - 1 - folded)
