@@ -1,0 +1,1 @@
+"""The service over gRPC: `spotgrid.v1.StainDetection`, health and reflection."""

@@ -1,0 +1,60 @@
+"""`Scan`: one garment in ordered strips. Nothing is dropped: the next strip is read when the one before it is done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TYPE_CHECKING
+
+from inference_service.errors import ServiceError
+from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
+
+if TYPE_CHECKING:
+    from inference_service.rpc.scans import Scans, Session
+
+
+async def scan(
+    scans: Scans, key_id: str, requests: AsyncIterator[pb.ScanRequest], deadline: float | None
+) -> AsyncGenerator[pb.ScanResponse]:
+    """Serve one stream of a scan, the first or one that goes on after a cut.
+
+    gRPC's own flow control holds the caller back: nothing is read ahead here.
+    """
+    start = await _start(requests)
+    session, resumed = await scans.open(start, key_id)
+    holder = session.hold()
+    try:
+        await session.settled()
+        if resumed and start.results_received > len(session.results):
+            here = len(session.results)
+            raise ServiceError("bad-request", f"results_received is {start.results_received}; there are {here} so far")
+        yield pb.ScanResponse(ready=pb.ScanReady(next_strip=len(session.results), resumed=resumed))
+        for result in session.results[start.results_received :] if resumed else []:
+            yield pb.ScanResponse(result=result)
+        if session.done is not None:
+            yield pb.ScanResponse(done=session.done)
+            return
+        async for request in requests:
+            answer = await _step(session, holder, request, deadline)
+            yield answer
+            if answer.HasField("done"):
+                return
+    finally:
+        scans.leave(session, holder)
+
+
+async def _start(requests: AsyncIterator[pb.ScanRequest]) -> pb.ScanStart:
+    async for request in requests:
+        if request.WhichOneof("message") == "start":
+            return request.start
+        break
+    raise ServiceError("bad-request", "the first message of a scan must be its start")
+
+
+async def _step(session: Session, holder: int, request: pb.ScanRequest, deadline: float | None) -> pb.ScanResponse:
+    match request.WhichOneof("message"):
+        case "strip":
+            return pb.ScanResponse(result=await session.push(holder, request.strip, deadline))
+        case "finish":
+            return pb.ScanResponse(done=await session.finish(holder, request.finish.strips, deadline))
+        case _:
+            raise ServiceError("bad-request", "after the start a scan has strips, then one finish")
