@@ -183,6 +183,14 @@ COMMANDS: Final = {
     "report": Command(
         "savings.command", "say what cleaning by the cell saves", "spotgrid report --region cn --out report.html"
     ),
+    "keys": Command(
+        "inference_service.keys_command",
+        "make, list and end access keys",
+        "spotgrid keys create --scope detect --scope actuate --expires 365d",
+    ),
+    "ledger": Command(
+        "inference_service.ledger.command", "check, export and look after the ledger", "spotgrid ledger check"
+    ),
     "schema": Command(
         "model.schema", "print a format's JSON Schema", "spotgrid schema stainmap", _schema_arguments, _schema
     ),

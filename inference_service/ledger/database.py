@@ -57,6 +57,8 @@ class Database:
             raise ServiceError(
                 "unavailable", f"the ledger {self.shown} needs the driver {error.name}: install spotgrid[postgres]"
             ) from None
+        of_one_moment = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._still = self.engine.execution_options(**of_one_moment)
         self._writer = self.engine.execution_options(spotgrid_writes=True)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -84,14 +86,19 @@ class Database:
                 time.sleep(0.01 * 2**attempt)
         raise self._busy()
 
-    def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on one consistent view (SQLite) or on what is committed (PostgreSQL).
+    def read(self, work: Callable[[Connection], T], snapshot: bool = False) -> T:
+        """Run `work` on what is committed.
+
+        Args:
+            work: reads.
+            snapshot: whether all that it reads must be of one moment (SQLite always gives that).
 
         Raises:
             ServiceError: unavailable, and whatever `work` refuses.
         """
         try:
-            with self.told(), self.engine.connect() as connection:
+            engine = self._still if snapshot else self.engine
+            with self.told(), engine.connect() as connection:
                 return work(connection)
         except _Again:
             raise self._busy() from None

@@ -171,10 +171,21 @@ class Ledger:
 
     def put_garment(self, facts: GarmentFacts) -> None:
         """Store what the shop says of a garment; what is None stays as it was."""
-        for name in ("garment_id", "ticket", "site", "fabric"):
-            if getattr(facts, name) is not None:
-                check_name(name, getattr(facts, name))
-        self._write(lambda connection: garments.put(self.database, connection, facts))
+        self.put_garments([facts])
+
+    def put_garments(self, many: Sequence[GarmentFacts]) -> None:
+        """`put_garment` for many, all of them or none."""
+        for facts in many:
+            for name in ("garment_id", "ticket", "site", "fabric"):
+                if getattr(facts, name) is not None:
+                    check_name(name, getattr(facts, name))
+        ordered = sorted(many, key=lambda facts: facts.garment_id)  # as every transaction takes its rows
+
+        def work(connection: Connection) -> None:
+            for facts in ordered:
+                garments.put(self.database, connection, facts)
+
+        self._write(work)
 
     def garments(self, ticket: str) -> list[dict[str, Any]]:
         """The garments of a ticket (or the one of that id) with `sides` (before and after), `used` and `doses`."""
