@@ -1,4 +1,4 @@
-"""Around every call: bounds answered at once, bombs refused before they cost anything, refusals that help, no bare 500."""
+"""Around every call: bounds answered at once, bombs refused before they cost a thing, refusals that help."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import struct
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inference_service.errors import KINDS
-from inference_service.pictures import decode
 from model.detector import Detector
 from tests.inference_service.kit import Served, Slow, picture, with_service
 
@@ -33,25 +33,13 @@ def test_a_pixel_bomb_is_refused_by_its_header(tmp_path: Path, monkeypatch: pyte
     def decoded(*_: object, **__: object) -> None:
         raise AssertionError("a pixel was decoded")
 
-    monkeypatch.setattr("inference_service.pictures.read_picture", decoded)
-
     async def steps(served: Served) -> None:
+        monkeypatch.setattr("inference_service.pictures.read_picture", decoded)
         for width, height in ((20_000, 20_000), (2**31 - 1, 2**31 - 1), (64_000_001, 1)):
             answer = await served.detect(png_header(width, height))
             assert (answer.status_code, answer.json()["type"]) == (413, "urn:spotgrid:problem:too-large"), answer.text
 
-    monkeypatch.setattr(
-        "inference_service.models.decode", lambda data, **limits: _real_decode(monkeypatch, data, limits)
-    )
     with_service(tmp_path, steps)
-
-
-def _real_decode(monkeypatch: pytest.MonkeyPatch, data: bytes, limits: dict[str, int]) -> object:
-    with monkeypatch.context() as real:
-        from model.picture import read_picture
-
-        real.setattr("inference_service.pictures.read_picture", read_picture)
-        return decode(data, **limits)
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -215,8 +203,8 @@ def test_unknown_paths_and_methods_are_problems_too(tmp_path: Path) -> None:
     with_service(tmp_path, steps, ready=False)
 
 
-WRONG_QUERIES = [
-    ({"mm_per_px": None}, "either mm_per_px or calibration"),
+WRONG_QUERIES: list[tuple[dict[str, Any], str]] = [
+    ({"mm_per_px": None}, "mm_per_px or calibration"),
     ({"mm_per_px": "nan"}, "mm_per_px"),
     ({"mm_per_px": 9}, "mm_per_px"),
     ({"threshold": 0.5, "preset": "default"}, "threshold and preset"),
