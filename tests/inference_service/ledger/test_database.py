@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from inference_service.errors import ServiceError
 from inference_service.ledger import database as database_module
@@ -17,7 +17,11 @@ from tests.inference_service.ledger.samples import a_map, treated
 def test_every_commit_is_synced(ledger: Ledger) -> None:
     if ledger.database.is_sqlite:
         wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
-        found = {name: ledger.database.read(lambda c, n=name: c.scalar(text(f"PRAGMA {n}"))) for name in wanted}
+
+        def pragmas(connection: Connection) -> dict[str, object]:
+            return {name: connection.scalar(text(f"PRAGMA {name}")) for name in wanted}
+
+        found = ledger.database.read(pragmas)
         assert found == wanted
     else:
         assert ledger.database.read(lambda c: c.scalar(text("SHOW synchronous_commit"))) == "on"

@@ -78,9 +78,10 @@ def test_some_tables_can_be_chosen_and_files_are_replaced(sqlite_ledger: Ledger,
 
 
 def test_what_is_unknown_is_told(sqlite_ledger: Ledger, tmp_path: Path) -> None:
-    for form, tables, says in (("xml", TABLES, "unknown format 'xml'"), ("csv", ["access_keys"], "unknown table")):
-        with pytest.raises(ServiceError, match=says):
-            sqlite_ledger.database.read(lambda c, f=form, t=tables: export(c, tmp_path / "out", f, t))
+    with pytest.raises(ServiceError, match="unknown format 'xml'"):
+        sqlite_ledger.database.read(lambda c: export(c, tmp_path / "out", "xml"))
+    with pytest.raises(ServiceError, match="unknown table 'access_keys'"):
+        sqlite_ledger.database.read(lambda c: export(c, tmp_path / "out", "csv", ["access_keys"]))
     assert not (tmp_path / "out").exists()
 
 
