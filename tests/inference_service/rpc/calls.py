@@ -35,7 +35,7 @@ class Called:
     keys: dict[str, str]
 
     @property
-    def stub(self) -> pb_grpc.StainDetectionAsyncStub:
+    def stub(self) -> Any:  # what its streams read is typed "object"
         return pb_grpc.StainDetectionStub(self.channel)
 
     @property

@@ -1,0 +1,328 @@
+"""A scan that is cut is the scan that was not cut: same map, each strip once, and nothing is dropped under load."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from sqlalchemy import text
+
+from inference_service import wire
+from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
+from inference_service.proto.spotgrid.v1 import stain_map_pb2 as map_pb
+from inference_service.rpc import scans as scans_module
+from tests.inference_service.kit import Slow
+from tests.inference_service.rpc.calls import (
+    Called,
+    calling,
+    cloth,
+    detect_request,
+    hold,
+    png,
+    scale,
+    trailers_of,
+    with_calls,
+)  # fmt: skip
+
+CUTS = int(os.environ.get("SPOTGRID_SCAN_CUTS", "8"))
+WIDTH, HEIGHT, STRIP = 160, 640, 64
+IMAGE = cloth(7, WIDTH, HEIGHT, spots=9)
+STRIPS = [png(IMAGE[top : top + STRIP]) for top in range(0, HEIGHT, STRIP)]
+
+
+def start(scan_id: str = "scan-0001", received: int = 0, **given: Any) -> pb.ScanRequest:
+    settings = scale(**{"garment_id": "G1", **given})
+    return pb.ScanRequest(
+        start=pb.ScanStart(scan_id=scan_id, width_px=WIDTH, settings=settings, results_received=received)
+    )
+
+
+def strip(index: int, picture: bytes | None = None) -> pb.ScanRequest:
+    return pb.ScanRequest(strip=pb.ScanStrip(index=index, picture=STRIPS[index] if picture is None else picture))
+
+
+def finish(strips: int = len(STRIPS)) -> pb.ScanRequest:
+    return pb.ScanRequest(finish=pb.ScanFinish(strips=strips))
+
+
+async def answers(stream: Any) -> AsyncIterator[pb.ScanResponse]:
+    while isinstance(answer := await stream.read(), pb.ScanResponse):
+        yield answer
+
+
+async def whole(called: Called, scan_id: str = "scan-0001") -> list[pb.ScanResponse]:
+    """A scan without a cut."""
+    stream = called.stub.Scan(metadata=called.auth())
+    for request in (start(scan_id), *map(strip, range(len(STRIPS))), finish()):
+        await stream.write(request)
+    return [answer async for answer in answers(stream)]
+
+
+async def send_all(stream: Any, requests: Iterable[pb.ScanRequest]) -> None:
+    for request in requests:
+        await stream.write(request)
+    await stream.done_writing()
+    async for _ in answers(stream):
+        pass
+
+
+async def refusal(called: Called, *requests: pb.ScanRequest, key: str = "detect") -> grpc.aio.AioRpcError:
+    stream = called.stub.Scan(metadata=called.auth(key))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await send_all(stream, requests)
+    return refused.value
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+def bare(message: Any) -> dict[str, Any]:
+    """A map without what differs from look to look."""
+    document = wire.document_from_wire(message)
+    return {name: value for name, value in document.items() if name not in {"id", "age_ms"}}
+
+
+def kept(called: Called) -> list[tuple[Any, ...]]:
+    """Every strip in the ledger."""
+    query = text("SELECT scan_id, n, sha256 FROM strips ORDER BY scan_id, n")
+    rows: list[Any] = called.service.ledger.database.read(lambda connection: list(connection.execute(query)))
+    return rows
+
+
+def test_a_scan_says_what_detect_says_of_the_whole_picture(tmp_path: Path) -> None:
+    async def steps(called: Called) -> None:
+        ready, *results, done = await whole(called)
+        assert (ready.ready.next_strip, ready.ready.resumed) == (0, False)
+        assert [answer.result.strip for answer in results] == list(range(len(STRIPS)))
+        with called.service.engine.lease() as detector:
+            want = detector.detect(IMAGE, mm_per_px=0.5, garment_id="G1").to_json()
+        found = wire.document_from_wire(done.done.stain_map)
+        assert bare(done.done.stain_map) == {name: want[name] for name in bare(done.done.stain_map)}
+        streamed = [cell for answer in results for cell in answer.result.cells] + list(done.done.cells)
+        cells = sorted(wire.cells_from_wire(streamed), key=lambda cell: (cell["row"], cell["col"]))
+        assert len(cells) >= 9
+        assert cells == found["cells"]
+        assert called.service.ledger.map_json(found["id"]) == found
+        assert len(kept(called)) == len(STRIPS)
+
+    with_calls(tmp_path, steps)
+
+
+def test_cells_come_back_while_strips_are_still_being_sent(tmp_path: Path) -> None:
+    async def steps(called: Called) -> None:
+        stream = called.stub.Scan(metadata=called.auth())
+        await stream.write(start())
+        assert (await stream.read()).HasField("ready")
+        early = 0
+        for index in range(len(STRIPS)):
+            await stream.write(strip(index))
+            answer = await stream.read()  # the next strip is sent only after this
+            assert answer.result.strip == index
+            early += len(answer.result.cells)
+        assert early > 0
+        stream.cancel()
+
+    with_calls(tmp_path, steps)
+
+
+async def cut_scan(called: Called, rng: random.Random, cuts: int) -> tuple[list[int], list[Any], Any]:
+    """Send a scan whose streams are cut at random moments; returns strips whose results came, all cells, the map."""
+    seen: list[int] = []
+    cells: list[Any] = []
+    while True:
+        stream = called.stub.Scan(metadata=called.auth())
+        budget = rng.randrange(0, len(STRIPS) + 2) if cuts else 10**9  # answers until the cut
+        await stream.write(start(received=len(seen)))
+        ready = (await stream.read()).ready
+        writer = asyncio.create_task(send_from(stream, ready.next_strip))
+        async for answer in answers(stream):
+            if budget <= 0:
+                break
+            budget -= 1
+            if answer.HasField("done"):
+                await writer
+                return seen, [*cells, *answer.done.cells], answer.done.stain_map
+            seen.append(answer.result.strip)
+            cells.extend(answer.result.cells)
+        cuts -= 1
+        stream.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+        await asyncio.sleep(rng.choice((0, 0, 0.01)))
+
+
+async def send_from(stream: Any, first: int) -> None:
+    for index in range(first, len(STRIPS)):
+        await stream.write(strip(index))
+    await stream.write(finish())
+
+
+def test_a_scan_with_cuts_is_the_scan_without(tmp_path: Path) -> None:
+    """Streams are cut on purpose here; `tests/inference_service/client` cuts the connection below them."""
+
+    async def steps(called: Called) -> None:
+        want = (await whole(called, "scan-uncut"))[-1].done
+        print(f"{CUTS} cuts, seed 1 (SPOTGRID_SCAN_CUTS sets how many)")
+        seen, cells, found = await cut_scan(called, random.Random(1), CUTS)
+        assert seen == list(range(len(STRIPS)))
+        assert bare(found) == bare(want.stain_map)
+        assert sorted((cell.row, cell.col) for cell in cells) == [(c.row, c.col) for c in want.stain_map.cells]
+        rows = kept(called)
+        assert len(rows) == len(set(rows)) == 2 * len(STRIPS)
+        assert len(called.service.ledger.maps()) == 2
+
+    with_calls(tmp_path, steps)
+
+
+def test_after_a_restart_a_scan_is_sent_anew_and_nothing_is_doubled(tmp_path: Path) -> None:
+    async def steps() -> None:
+        async with calling(tmp_path) as called:
+            key = called.auth()
+            stream = called.stub.Scan(metadata=key)
+            for request in (start(), strip(0), strip(1)):
+                await stream.write(request)
+            for _ in range(3):
+                await stream.read()
+        async with calling(tmp_path) as called:
+            first = await again(called, key)
+        async with calling(tmp_path) as called:
+            second = await again(called, key)
+            assert first == second  # the map that the first one put into the ledger, its id too
+            assert len(kept(called)) == len(STRIPS)
+            assert len(called.service.ledger.maps()) == 1
+
+    async def again(called: Called, key: Any) -> map_pb.StainMap:
+        stream = called.stub.Scan(metadata=key)
+        await stream.write(start(received=2))
+        ready = (await stream.read()).ready
+        assert (ready.resumed, ready.next_strip) == (False, 0)
+        await send_from(stream, 0)
+        return [answer async for answer in answers(stream)][-1].done.stain_map
+
+    asyncio.run(steps())
+
+
+def test_a_lost_last_answer_is_given_again(tmp_path: Path) -> None:
+    async def steps(called: Called) -> None:
+        want = (await whole(called))[-1]
+        stream = called.stub.Scan(metadata=called.auth())
+        await stream.write(start(received=len(STRIPS) - 1))
+        ready, *rest = [answer async for answer in answers(stream)]
+        assert (ready.ready.resumed, ready.ready.next_strip) == (True, len(STRIPS))
+        assert [answer.WhichOneof("message") for answer in rest] == ["result", "done"]
+        assert rest[-1] == want
+
+    with_calls(tmp_path, steps)
+
+
+def test_what_is_out_of_order_is_refused_and_the_scan_goes_on(tmp_path: Path) -> None:
+    narrow = png(IMAGE[:STRIP, :80])
+    wrong: list[tuple[list[pb.ScanRequest], str, str]] = [
+        ([strip(0)], "bad-request", "start"),
+        ([pb.ScanRequest()], "bad-request", "start"),
+        ([start("short")], "bad-request", "scan_id"),
+        ([start("scan/0001")], "bad-request", "scan_id"),
+        ([start(preset="no")], "bad-request", "preset"),
+        ([start(model="no")], "not-found", "no"),
+        ([pb.ScanRequest(start=pb.ScanStart(scan_id="scan-0009", width_px=160))], "bad-request", "mm_per_px"),
+        ([pb.ScanRequest(start=pb.ScanStart(scan_id="scan-0009", settings=scale()))], "bad-request", "width_px"),
+        ([start(), strip(1)], "bad-request", "strip 0 is wanted next"),
+        ([start(), strip(0, b"x")], "bad-picture", "JPEG"),
+        ([start(), strip(0, narrow)], "bad-request", "px wide"),
+        ([start(), start()], "bad-request", "after the start"),
+        ([start(), finish(0)], "bad-request", "at least one"),
+        ([start(received=3)], "bad-request", "results_received"),
+        ([start(garment_id="G2")], "conflict", "other settings"),
+    ]
+
+    async def steps(called: Called) -> None:
+        for requests, slug, told in wrong:
+            error = await refusal(called, *requests)
+            assert (trailers_of(error).get("spotgrid-error"), told in str(error.details())) == (slug, True), error
+        assert len(await whole(called)) == len(STRIPS) + 2  # none of it has harmed the scan
+        other = called.service.keys.create(["detect"])[1]
+        called.keys["other"] = other
+        assert trailers_of(await refusal(called, start(), key="other"))["spotgrid-error"] == "conflict"
+
+    with_calls(tmp_path, steps)
+
+
+def test_other_pixels_under_a_known_index_are_refused(tmp_path: Path) -> None:
+    async def steps() -> None:
+        async with calling(tmp_path) as called:
+            key = called.keys["detect"]
+            assert len(await whole(called)) == len(STRIPS) + 2
+        async with calling(tmp_path) as called:
+            called.keys["detect"] = key
+            error = await refusal(called, start(), strip(0, STRIPS[1]))
+            assert trailers_of(error)["spotgrid-error"] == "conflict"
+            assert len(await whole(called)) == len(STRIPS) + 2  # the right pixels still go
+
+    asyncio.run(steps())
+
+
+def test_a_newer_stream_takes_the_scan_over(tmp_path: Path) -> None:
+    async def steps(called: Called) -> None:
+        old, new = (called.stub.Scan(metadata=called.auth()) for _ in range(2))
+        for request in (start(), strip(0)):
+            await old.write(request)
+        assert [(await old.read()).WhichOneof("message") for _ in range(2)] == ["ready", "result"]
+        await new.write(start(received=1))
+        assert (await new.read()).ready.next_strip == 1
+        await old.write(strip(1))
+        with pytest.raises(grpc.aio.AioRpcError, match="another stream"):
+            await old.read()
+        await send_from(new, 1)
+        assert [answer async for answer in answers(new)][-1].HasField("done")
+
+    with_calls(tmp_path, steps)
+
+
+def test_a_full_queue_holds_a_scan_back_and_drops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+    slow.go.set()
+
+    async def steps(called: Called) -> None:
+        hold(slow)
+        blocking = asyncio.ensure_future(called.stub.Detect(detect_request(), metadata=called.auth()))
+        await slow.wait_started()
+        scanning = asyncio.create_task(whole(called))
+        await asyncio.sleep(0.3)
+        assert not scanning.done()
+        assert kept(called) == []
+        slow.go.set()
+        assert len(await scanning) == len(STRIPS) + 2
+        assert (await blocking).stain_map.cells
+
+    with_calls(tmp_path, steps, queue_size=0, workers=1)
+
+
+def test_scans_that_nobody_comes_back_for_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scans_module, "KEPT_PER_KEY", 2)
+    monkeypatch.setattr(scans_module, "KEEP_S", 1.5)
+
+    async def left(called: Called, scan_id: str) -> None:
+        stream = called.stub.Scan(metadata=called.auth())
+        for request in (start(scan_id), strip(0)):
+            await stream.write(request)
+        await stream.read()
+        await stream.read()
+        stream.cancel()
+
+    async def steps(called: Called) -> None:
+        sessions = called.server._detection.scans._sessions
+        for n in range(4):
+            await left(called, f"scan-000{n}")
+            await until(lambda n=n: not sessions[f"scan-000{n}"].held)  # type: ignore[misc]
+            assert len(sessions) == min(n + 1, 2)
+        await until(lambda: not sessions)
+
+    with_calls(tmp_path, steps)
