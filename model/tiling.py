@@ -95,8 +95,9 @@ class Level:
         for row in range(first, last + 1):
             if row not in self._features:
                 self._features[row] = self.run_row(row, ("features",))[0]
-        band = np.concatenate([self._features[row] for row in range(first, last + 1)], axis=1)
-        return band[:, rows - first * per_tile]
+        kept = [self._features[row] for row in range(first, last + 1)]
+        band = kept[0] if len(kept) == 1 else np.concatenate(kept, axis=1)
+        return np.take(band, rows - first * per_tile, axis=1)
 
     def _image_row(self, row: int) -> NDArray[np.uint8]:
         """Pixels under a row of tiles with its rim: uint8 (tile, lattice width, 3)."""

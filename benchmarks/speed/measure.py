@@ -1,0 +1,168 @@
+"""How long a stain map takes, next to merely decoding its JPEG: one run, the same pictures, each subject by itself.
+
+    python -m benchmarks.speed.measure                                  # 2 to 50 MP, 1 and 2 threads: an hour
+    python -m benchmarks.speed.measure --sizes 2 12 --stained 1 10 --threads 1 --repeat 3
+    python -m benchmarks.speed.measure --out other.json                 # instead of benchmarks/results/speed.json
+
+Every row is a process of its own, so its peak memory is its own; it decodes the same bytes before each repetition,
+and `times_decode` is the median of these ratios, which a busy machine changes little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.speed.pictures import MM_PER_PX, SIZES, Picture, garment
+from benchmarks.speed.subjects import SUBJECTS, against
+from model.onnx_file import OnnxFile
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+RESULT: Final = ROOT / "benchmarks" / "results" / "speed.json"
+SEED: Final = 1
+
+_COLD: Final = """
+import sys, time
+wall = time.perf_counter()
+from model.detector import Detector
+from model.picture import read_picture
+detector = Detector(threads=int(sys.argv[2]))
+ready, ready_cpu = time.perf_counter() - wall, time.process_time()
+detector.detect(read_picture(sys.argv[1]), mm_per_px=0.25)
+print(ready, ready_cpu, time.perf_counter() - wall, time.process_time())
+"""
+
+
+def child(arguments: list[str]) -> str:
+    """What a fresh interpreter prints."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=True, stdout=subprocess.PIPE, text=True, timeout=7200,
+    )  # fmt: skip
+    return done.stdout
+
+
+def rows(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """One row for each size, share of stained cells, number of threads and subject."""
+    for size in args.sizes:
+        for percent in args.stained:
+            picture = garment(size, percent / 100, SEED)
+            path = folder / f"{size}-{percent:g}.jpg"
+            path.write_bytes(picture.jpeg)
+            for threads in args.threads:
+                for subject in args.subjects:
+                    yield _row(subject, picture, path, threads, args.repeat) | {"stained_percent": percent}
+
+
+def _row(subject: str, picture: Picture, path: Path, threads: int, repeat: int) -> dict[str, Any]:
+    text = child(["-m", "benchmarks.speed.subjects", subject, str(path), f"--threads={threads}", f"--repeat={repeat}"])
+    found = json.loads(text)
+    megapixels = picture.size[0] * picture.size[1] / 1e6
+    cells = found.pop("cells")
+    quality = {} if subject == "decode" else against(cells, picture.truth)
+    return {
+        "subject": subject,
+        "image_px": list(picture.size),
+        "threads": threads,
+        "bits_per_px": round(picture.bits_per_px, 2),
+        **found,
+        "mp_per_s": round(megapixels / (found["wall_ms"]["p50"] / 1e3), 2),
+        **quality,
+    }
+
+
+def cold_start(threads: int, folder: Path) -> dict[str, Any]:
+    """Seconds from the first import to an open session, and to the first map of a 1080p frame; median of three."""
+    path = folder / "first.jpg"
+    path.write_bytes(garment("2", 0.01, SEED).jpeg)
+    runs = sorted(
+        ([float(word) for word in child(["-c", _COLD, str(path), str(threads)]).split()] for _ in range(3)),
+        key=lambda run: run[2],
+    )
+    session, session_processor, first_map, first_map_processor = (round(value, 2) for value in runs[1])
+    return {
+        "threads": threads,
+        "session_s": session,
+        "session_processor_s": session_processor,
+        "first_map_s": first_map,
+        "first_map_processor_s": first_map_processor,
+    }
+
+
+def origin() -> dict[str, Any]:
+    """Commit, date, machine and model of a run."""
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line] if cpuinfo.is_file() else []
+    return {
+        "commit": git.stdout.strip(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "processor": names[0].partition(":")[2].strip() if names else platform.machine(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "load": round(os.getloadavg()[0], 1),
+        },
+        "python": platform.python_version(),
+        "model": OnnxFile(threads=1).info.id,
+        "seed": SEED,
+    }
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for a person."""
+    size = row["image_px"]
+    return (
+        f"{row['subject']:8} {size[0] * size[1] / 1e6:5.1f} MP {row['stained_percent']:5g} % {row['threads']} threads: "
+        f"{row['wall_ms']['p50']:8.0f} ms, processor {row['processor_ms']:8.0f} ms, "
+        f"{row['times_decode_processor']:6.1f} x decode, peak {row['peak_mb']} MB"
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="megapixels")
+    made.add_argument("--stained", nargs="+", type=float, default=[0, 1, 3, 10, 30, 100], help="%% of cells")
+    made.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    made.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
+    made.add_argument("--repeat", type=int, default=20, help="repetitions of each row after a warm-up")
+    made.add_argument("--out", type=Path, default=RESULT, help="the JSON to write")
+    return made
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print each row when it is done, and keep them all."""
+    args = parser().parse_args(argv)
+    start = origin()
+    with tempfile.TemporaryDirectory() as folder:
+        cold = [cold_start(threads, Path(folder)) for threads in args.threads]
+        measured = []
+        for row in rows(args, Path(folder)):
+            print(line(row), file=sys.stderr, flush=True)
+            measured.append(row)
+    document = {
+        "schema": "spotgrid.benchmark/v1",
+        "name": "speed",
+        "mm_per_px": MM_PER_PX,
+        "repeat": args.repeat,
+        "rows": measured,
+        "cold_start": cold,
+        "origin": start | {"load_at_end": round(os.getloadavg()[0], 1)},
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(document, indent=1) + "\n")
+    print(args.out)
+
+
+if __name__ == "__main__":
+    main()

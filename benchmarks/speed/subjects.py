@@ -1,0 +1,130 @@
+"""What is timed: each subject makes a function from a JPEG's bytes to the stained cells, and runs in its own process.
+
+    python -m benchmarks.speed.subjects detect PICTURE.jpg --threads 1 --repeat 5     # one JSON line
+
+Before each repetition the same bytes are decoded alone and timed too, so that a ratio is of neighbours in time: a busy
+machine slows both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.speed.pictures import MM_PER_PX
+from model.detector import Detector
+from model.grid import StainMap
+from model.picture import read_picture
+
+STRIP_PX: Final = 256
+
+Work = Callable[[], StainMap | None]
+
+
+def decode(data: bytes, detector: Detector) -> Work:
+    """The yardstick: decode, and no more."""
+
+    def work() -> None:
+        read_picture(data)
+
+    return work
+
+
+def detect(data: bytes, detector: Detector) -> Work:
+    """From bytes to a map."""
+    return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
+
+
+def recheck(data: bytes, detector: Detector) -> Work:
+    """From bytes to a map of the cells that were stained: here, the very cells found before."""
+    before = detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
+    return lambda: detector.recheck(before, read_picture(data), mm_per_px=MM_PER_PX)
+
+
+def scan(data: bytes, detector: Detector) -> Work:
+    """From bytes to a map, the decoded picture handed over in strips of 256 rows."""
+
+    def work() -> StainMap:
+        image = read_picture(data)
+        opened = detector.open_scan(width_px=image.shape[1], mm_per_px=MM_PER_PX)
+        for top in range(0, len(image), STRIP_PX):
+            opened.push(image[top : top + STRIP_PX])
+        return opened.finish()[1]
+
+    return work
+
+
+SUBJECTS: Final = {"decode": decode, "detect": detect, "recheck": recheck, "scan": scan}
+
+
+def high_water_mb() -> float:
+    """The most memory this process ever held, MB (10^6 bytes); ru_maxrss starts at what the parent held."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def clocked(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Wall and processor time of a call in ms, and what it returned."""
+    wall, processor = time.perf_counter(), time.process_time()
+    result = work()
+    return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor), result
+
+
+def measured(name: str, data: bytes, threads: int, repeat: int) -> dict[str, Any]:
+    """Times in ms of `repeat` runs after one that warms up, each next to a decode; peak memory; the cells found."""
+    work, yardstick = (SUBJECTS[subject](data, Detector(threads=threads)) for subject in (name, "decode"))
+    found = work()
+    yardstick()
+    runs = [(clocked(yardstick)[:2], clocked(work)[:2]) for _ in range(repeat)]
+    walls, processors = [own[0] for _, own in runs], [own[1] for _, own in runs]
+    return {
+        "wall_ms": {f"p{q}": round(float(np.percentile(walls, q)), 1) for q in (50, 95, 99)},
+        "processor_ms": round(statistics.median(processors), 1),
+        "times_decode": round(statistics.median(own[0] / decoded[0] for decoded, own in runs), 2),
+        "times_decode_processor": round(statistics.median(own[1] / decoded[1] for decoded, own in runs), 2),
+        "peak_mb": round(high_water_mb()),
+        "cells": [] if found is None else np.stack([found.row, found.col], axis=1).tolist(),
+    }
+
+
+def against(cells: list[list[int]], truth: NDArray[np.bool_]) -> dict[str, float | None]:
+    """Precision and recall of the cells found, None where there is nothing to divide by."""
+    found = np.zeros_like(truth)
+    found[tuple(np.array(cells, dtype=np.int64).reshape(-1, 2).T)] = True
+    hits = int((found & truth).sum())
+    return {
+        "precision": round(hits / int(found.sum()), 4) if found.any() else None,
+        "recall": round(hits / int(truth.sum()), 4) if truth.any() else None,
+    }
+
+
+def main() -> None:
+    """Measure one subject on one picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("subject", choices=SUBJECTS)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeat", type=int, default=5)
+    args = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):  # a thread count means cores, not shares of them
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-args.threads :])
+    print(json.dumps(measured(args.subject, args.picture.read_bytes(), args.threads, args.repeat)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The speed benchmark measures what it says, on pictures that are what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg  # type: ignore[import-untyped]
+
+from benchmarks.speed import measure, pictures, subjects
+from model.onnx_file import SHIPPED
+
+
+def test_a_picture_has_the_stains_the_size_and_the_bits_that_it_says() -> None:
+    one = pictures.garment("2", 0.03, seed=1)
+    height, width, _, subsampling = simplejpeg.decode_jpeg_header(one.jpeg)
+    assert (width, height) == one.size == pictures.SIZES["2"]
+    assert subsampling == "420"
+    assert pictures.BITS_PER_PX[0] <= one.bits_per_px <= pictures.BITS_PER_PX[1]
+    assert one.truth.shape == (27, 48)
+    assert one.truth.mean() == pytest.approx(0.03, abs=4 / one.truth.size)
+    clean = simplejpeg.decode_jpeg(pictures.garment("2", 0.0, seed=1).jpeg).astype(np.int16)
+    darker = (clean - simplejpeg.decode_jpeg(one.jpeg)).mean(axis=2)
+    cells = darker.reshape(27, 40, 48, 40).mean(axis=(1, 3))
+    assert cells[one.truth].min() > 5
+    assert abs(cells[~one.truth]).max() < 2
+    assert one.jpeg == pictures.garment("2", 0.03, seed=1).jpeg
+
+
+def test_all_cells_can_be_stained_and_none() -> None:
+    assert pictures.garment("2", 1.0, seed=2).truth[:26].all()
+    assert not pictures.garment("2", 0.0, seed=2).truth.any()
+
+
+def test_precision_and_recall_by_hand() -> None:
+    truth = np.zeros((3, 4), dtype=np.bool_)
+    truth[0, :2] = True
+    assert subjects.against([[0, 0], [2, 3], [2, 2], [1, 1]], truth) == {"precision": 0.25, "recall": 0.5}
+    assert subjects.against([], truth) == {"precision": None, "recall": 0.0}
+    assert subjects.against([], ~truth & truth) == {"precision": None, "recall": None}
+
+
+def test_the_high_water_mark_holds_what_was_once_held() -> None:
+    before = subjects.high_water_mb()
+    held = np.ones(round(before * 1e6), dtype=np.uint8)  # as much again, every page touched
+    peak = subjects.high_water_mb()
+    assert peak >= len(held) / 1e6
+    del held
+    assert subjects.high_water_mb() == pytest.approx(peak, rel=0.01)
+
+
+@pytest.mark.slow
+def test_one_row_of_each_subject(tmp_path: Path) -> None:
+    if not SHIPPED.is_file():
+        pytest.skip("needs model/weights/spotgrid-s.onnx: train and export a network first (docs/research.md)")
+    out = tmp_path / "speed.json"
+    measure.main(["--sizes", "2", "--stained", "1", "--threads", "1", "--repeat", "1", "--out", str(out)])
+    document = json.loads(out.read_text())
+    assert [row["subject"] for row in document["rows"]] == ["decode", "detect", "recheck", "scan"]
+    decode, detect, _, scan = document["rows"]
+    assert decode["wall_ms"]["p50"] < detect["wall_ms"]["p50"]
+    assert (detect["precision"], detect["recall"]) == (scan["precision"], scan["recall"])
+    assert decode["peak_mb"] < detect["peak_mb"]
+    assert document["cold_start"][0]["first_map_s"] > document["cold_start"][0]["session_s"] > 0
+    assert document["origin"]["model"].startswith("spotgrid-s@")
