@@ -9,10 +9,8 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -66,24 +64,31 @@ async def serve(service: Service, stop: asyncio.Event | None = None) -> None:
     Raises:
         ServiceError: unavailable: a port cannot be had, or certificates cannot be read.
     """
-    settings = service.settings
-    stop = stop or asyncio.Event()
-    with _listen(settings.host, settings.port) as listening:
-        http = _http_server(service)
-        grpc_stop = await _start_grpc(service)
-        await service.start()
-        serving = asyncio.create_task(http.serve(sockets=[listening]))
-        with _signals(stop, http):
-            port = listening.getsockname()[1]
-            _LOG.info("listening", extra={"http": f"{'https' if settings.tls else 'http'}://{settings.host}:{port}"})
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-            _LOG.info("stopping", extra={"drain_s": settings.drain_s})
-            service.draining = http.should_exit = True
-            await asyncio.gather(serving, grpc_stop(settings.drain_s))
-            stopping.cancel()
-    await service.stop()
+    try:
+        with _listen(service.settings.host, service.settings.port) as listening:
+            await _serve(service, listening, stop or asyncio.Event())
+    finally:
+        await service.stop()
     _LOG.info("stopped")
+
+
+async def _serve(service: Service, listening: socket.socket, stop: asyncio.Event) -> None:
+    from inference_service.rpc.server import create_server
+
+    settings, http = service.settings, _http_server(service)
+    rpc = create_server(service)
+    await rpc.start()
+    await service.start()
+    serving = asyncio.create_task(http.serve(sockets=[listening]))
+    with _signals(stop, http):
+        scheme, port = "https" if settings.tls else "http", listening.getsockname()[1]
+        _LOG.info("listening", extra={"http": f"{scheme}://{settings.host}:{port}"})
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        _LOG.info("stopping", extra={"drain_s": settings.drain_s})
+        service.draining = http.should_exit = True
+        await asyncio.gather(serving, rpc.stop(settings.drain_s))
+        stopping.cancel()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -138,23 +143,6 @@ def _http_server(service: Service) -> uvicorn.Server:
             "unavailable", f"the certificates cannot be used ({error}); check tls_cert, tls_key"
         ) from None
     return Server(config)
-
-
-async def _start_grpc(service: Service) -> Callable[[float], Awaitable[None]]:
-    """Start the gRPC server; what is returned stops it within so many seconds."""
-
-    async def nothing(_: float) -> None:
-        return None
-
-    if find_spec("inference_service.rpc") is None or find_spec("inference_service.rpc.server") is None:
-        return nothing
-    server = import_module("inference_service.rpc.server").create_server(service)
-    await server.start()
-
-    async def stop(drain_s: float) -> None:
-        await server.stop(drain_s)
-
-    return stop
 
 
 @contextmanager

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
 from dataclasses import dataclass, field
+from typing import Final
 
 from inference_service.engine import Engine
 from inference_service.errors import ServiceError
+from inference_service.frames import Frames
 from inference_service.keys import Keys
 from inference_service.ledger import Ledger
 from inference_service.limits import Limits
@@ -15,6 +19,10 @@ from inference_service.metrics import Metrics
 from inference_service.pool import Pool
 from inference_service.settings import Settings
 from model.calibration import Calibration
+from model.grid import StainMap
+
+_LOG: Final = logging.getLogger(__name__)
+_PRUNE_EVERY_S: Final = 3600.0
 
 
 @dataclass
@@ -23,6 +31,7 @@ class Service:
 
     Args:
         reports: where savings reports are worked out: one at a time, so that they never hold up pictures.
+        frames: where pictures are kept; None = they are not.
         draining: set when a stop was asked for: health says so, so that a balancer sends nothing more.
     """
 
@@ -33,15 +42,18 @@ class Service:
     metrics: Metrics
     limits: Limits
     reports: Pool
-    draining: bool = field(default=False)
+    frames: Frames | None = None
+    draining: bool = False
+    _pruning: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def build(cls, settings: Settings) -> Service:
         """Open the ledger (it is migrated when it must be) and put everything together; no network is loaded yet.
 
         Raises:
-            ServiceError: unavailable: the ledger cannot be opened.
+            ServiceError: unavailable: the ledger, or the folder for pictures, cannot be opened.
         """
+        frames = None if settings.frames_url is None else Frames(settings.frames_url, settings.frames_days)
         ledger, metrics = Ledger.open(settings.database_url), Metrics()
 
         def find_calibration(name: str) -> Calibration:
@@ -58,15 +70,21 @@ class Service:
             metrics=metrics,
             limits=Limits(settings.rate_per_s, settings.rate_burst, settings.streams_per_key),
             reports=Pool("spotgrid-reports", 1, settings.queue_size),
+            frames=frames,
         )
 
     async def start(self) -> None:
         """Begin to load the network; returns at once (see `Engine.start`)."""
         await self.engine.start()
+        self._pruning = asyncio.create_task(self._prune_for_ever())
 
     async def stop(self) -> None:
         """Let work in progress end within `drain_s`, then close everything."""
         self.draining = True
+        if self._pruning is not None:
+            self._pruning.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pruning
         await self.engine.stop(self.settings.drain_s)
         await self.reports.drain(time.monotonic() + self.settings.drain_s)
         await asyncio.to_thread(self.ledger.close)
@@ -74,6 +92,45 @@ class Service:
     def not_ready_because(self) -> str:
         """A sentence for health checks; empty when ready."""
         return "the service is stopping" if self.draining else self.engine.not_ready_because
+
+    async def record(self, stain_map: StainMap, picture: bytes | None = None, **facts: str | None) -> str:
+        """Put a map on disk, and its picture where pictures are kept; what returns may be acknowledged.
+
+        Args:
+            facts: `key_id`, and what else `Ledger.record_map` takes.
+
+        Returns:
+            The id in the ledger.
+
+        Raises:
+            ServiceError: see `Ledger.record_map`. A picture that cannot be kept is logged, not raised: the map counts.
+        """
+        began = time.monotonic()
+        map_id = await asyncio.to_thread(self._record, stain_map, picture, facts)
+        self.metrics.stage("record", time.monotonic() - began)
+        return map_id
+
+    def _record(self, stain_map: StainMap, picture: bytes | None, facts: dict[str, str | None]) -> str:
+        map_id = self.ledger.record_map(stain_map, **facts)  # type: ignore[arg-type]  # key_id is among them
+        if self.frames is not None and picture is not None:
+            try:
+                self.frames.put(map_id, picture)
+            except ServiceError as error:
+                _LOG.error("a picture was not kept: %s", error.detail)
+        return map_id
+
+    async def _prune_for_ever(self) -> None:
+        """Let go of what is too old, now and every hour."""
+        while True:
+            try:
+                maps = await asyncio.to_thread(self.ledger.prune, self.settings.maps_days)
+                days = 0 if self.frames is None else await asyncio.to_thread(self.frames.prune)
+            except ServiceError as error:
+                _LOG.error("what is too old could not be deleted: %s", error.detail)
+            else:
+                if maps or days:
+                    _LOG.info("deleted what is too old", extra={"maps": maps, "days_of_pictures": days})
+            await asyncio.sleep(_PRUNE_EVERY_S)
 
     def ledger_url(self) -> str:
         """The ledger's address with its password, for `savings.ledger`, which only reads."""

@@ -80,10 +80,8 @@ def add(app: FastAPI, service: Service) -> None:
         stain_map = await service.engine.detect(
             DetectRequest(picture, calibration_id=query.calibration, deadline=deadline, **fields)
         )
-        began = time.monotonic()
-        where = query.model_dump(include=_FOR_LEDGER)
-        await asyncio.to_thread(service.ledger.record_map, stain_map, key_id=request.state.key.id, **where)
-        service.metrics.stage("record", time.monotonic() - began)
+        facts = query.model_dump(include=_FOR_LEDGER)
+        await service.record(stain_map, picture, key_id=request.state.key.id, **facts)
         return await encoded(stain_map, request, service)
 
     told = "a stain map (spotgrid.stainmap/v1)"

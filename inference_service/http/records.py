@@ -62,10 +62,21 @@ def _add_maps(app: FastAPI, service: Service) -> None:
             return Response(document_to_wire(document).SerializeToString(), media_type=PROTOBUF)
         return answer(document)
 
+    async def kept_picture(request: Request, map_id: _Name) -> Response:
+        own = await asyncio.to_thread(ledger.map_json, map_id, _owner(request))
+        found = None
+        if own is not None and service.frames is not None:
+            found = await asyncio.to_thread(service.frames.get, map_id)
+        if found is None:
+            raise ServiceError("not-found", f"no picture of the map {map_id!r} is kept here (frames_url, frames_days)")
+        return Response(found, media_type="image/jpeg" if found.startswith(b"\xff\xd8\xff") else "image/png")
+
     told = "rows without cells, and the cursor for the next page"
     route(app, "GET", "/v1/stainmaps", stainmaps, "Maps in the order of their recording", told)
     told = "a stain map (spotgrid.stainmap/v1)"
     route(app, "GET", "/v1/stainmaps/{map_id}", stainmap, "One map, whole", told, media=(JSON, PROTOBUF))
+    path, told = "/v1/stainmaps/{map_id}/picture", "the picture as it came"
+    route(app, "GET", path, kept_picture, "A map's picture, if kept", told, media=("image/jpeg", "image/png"))
 
 
 def _add_calibrations(app: FastAPI, service: Service) -> None:

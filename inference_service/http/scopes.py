@@ -25,6 +25,7 @@ ROUTES: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("POST", "/v1/detect"): _DETECT,
     ("GET", "/v1/stainmaps"): _MAPS,
     ("GET", "/v1/stainmaps/{map_id}"): _MAPS,
+    ("GET", "/v1/stainmaps/{map_id}/picture"): _MAPS,
     ("GET", "/v1/calibrations/{calibration_id}"): _RIG,
     ("PUT", "/v1/calibrations/{calibration_id}"): _ACTUATE,
     ("POST", "/v1/treatments"): _ACTUATE,

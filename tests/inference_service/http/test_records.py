@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from inference_service.errors import ServiceError
 from inference_service.wire import map_from_bytes
 from model.calibration import Calibration, Lens
 from model.grid import StainMap
-from tests.inference_service.kit import Served, with_service
+from tests.inference_service.kit import Served, picture, with_service
 
 
 def calibration() -> dict[str, Any]:
@@ -151,3 +153,31 @@ def test_rigs_and_garments(tmp_path: Path) -> None:
             assert (await served.client.put("/v1/rigs/r", json=body, headers=actuate)).status_code == 400, body
 
     with_service(tmp_path, steps)
+
+
+def test_pictures_are_kept_only_where_that_is_switched_on(tmp_path: Path) -> None:
+    async def steps(served: Served) -> None:
+        found = (await served.detect()).json()
+        answer = await served.client.get(f"/v1/stainmaps/{found['id']}/picture", headers=served.auth())
+        if served.service.frames is None:
+            assert (answer.status_code, "frames_url" in answer.json()["detail"]) == (404, True)
+            return
+        assert (answer.content, answer.headers["content-type"]) == (picture(), "image/png")
+        stranger = {"Authorization": f"Bearer {served.service.keys.create(['detect'])[1]}"}
+        url = f"/v1/stainmaps/{found['id']}/picture"
+        assert (await served.client.get(url, headers=stranger)).status_code == 404
+
+    with_service(tmp_path, steps)
+    with_service(tmp_path, steps, frames_url=str(tmp_path / "frames"))
+
+
+def test_a_picture_that_cannot_be_kept_loses_no_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def steps(served: Served) -> None:
+        def full(*_: object) -> str:
+            raise ServiceError("unavailable", "the disk is full")
+
+        monkeypatch.setattr(served.service.frames, "put", full)
+        found = (await served.detect()).json()
+        assert served.service.ledger.map_json(found["id"]) is not None
+
+    with_service(tmp_path, steps, frames_url=str(tmp_path / "frames"))
