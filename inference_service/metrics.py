@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from inference_service.tracing import Tracing
 from model.taxonomy import CHEMISTRIES
 
 if TYPE_CHECKING:
@@ -17,13 +19,19 @@ if TYPE_CHECKING:
     from model.grid import StainMap
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_TOTAL: Final = "total"
 _MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000)
 
 
 class Metrics:
-    """The service's figures; each attribute is one metric, for HTTP and gRPC alike."""
+    """The service's figures; each attribute is one metric, for HTTP and gRPC alike.
 
-    def __init__(self) -> None:
+    Args:
+        tracing: is told of every stage as well.
+    """
+
+    def __init__(self, tracing: Tracing | None = None) -> None:
+        self._tracing = tracing or Tracing()
         self.registry = CollectorRegistry()
         own = self.registry
         self.stage_ms = Histogram(
@@ -54,6 +62,8 @@ class Metrics:
     def stage(self, name: str, seconds: float) -> None:
         """Note how long a stage took."""
         self.stage_ms.labels(name).observe(1e3 * seconds)
+        if name != _TOTAL:  # the call's own span says that
+            self._tracing.stage(name, seconds)
 
     def saw(self, stain_map: StainMap) -> None:
         """Count a finished map."""
@@ -66,6 +76,12 @@ class Metrics:
         """A counter summed over its labels, by its full name."""
         samples = (sample for metric in self.registry.collect() for sample in metric.samples)
         return sum(sample.value for sample in samples if sample.name == name)
+
+    def age_buckets(self) -> list[tuple[float | None, float]]:
+        """`spotgrid_result_age_ms` as (upper edge in ms, results up to it since the start); None = beyond all edges."""
+        samples = [sample for metric in self.age_ms.collect() for sample in metric.samples if "le" in sample.labels]
+        edges = [(float(sample.labels["le"]), sample.value) for sample in samples]
+        return [(edge if math.isfinite(edge) else None, count) for edge, count in edges]
 
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 from inference_service.admission import Admission, late
@@ -51,8 +52,9 @@ class Pool:
                 raise late()
             return job()
 
+        context = copy_context()  # the call's id and trace go along into the thread
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._threads, on_time)
+            future = asyncio.get_running_loop().run_in_executor(self._threads, context.run, on_time)
         except RuntimeError:  # the threads are shut down
             self.admission.leave()
             raise ServiceError("unavailable", "the service is stopping; send this to another one", 5.0) from None

@@ -18,6 +18,7 @@ from inference_service.limits import Limits
 from inference_service.metrics import Metrics
 from inference_service.pool import Pool
 from inference_service.settings import Settings
+from inference_service.tracing import Tracing
 from model.calibration import Calibration
 from model.grid import StainMap
 
@@ -43,6 +44,7 @@ class Service:
     limits: Limits
     reports: Pool
     frames: Frames | None = None
+    tracing: Tracing = field(default_factory=Tracing)
     draining: bool = False
     _pruning: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
 
@@ -54,7 +56,8 @@ class Service:
             ServiceError: unavailable: the ledger, or the folder for pictures, cannot be opened.
         """
         frames = None if settings.frames_url is None else Frames(settings.frames_url, settings.frames_days)
-        ledger, metrics = Ledger.open(settings.database_url), Metrics()
+        tracing = Tracing(settings.otel_endpoint)
+        ledger, metrics = Ledger.open(settings.database_url), Metrics(tracing)
 
         def find_calibration(name: str) -> Calibration:
             document = ledger.calibration(name)
@@ -71,6 +74,7 @@ class Service:
             limits=Limits(settings.rate_per_s, settings.rate_burst, settings.streams_per_key),
             reports=Pool("spotgrid-reports", 1, settings.queue_size),
             frames=frames,
+            tracing=tracing,
         )
 
     async def start(self) -> None:
@@ -88,6 +92,7 @@ class Service:
         await self.engine.stop(self.settings.drain_s)
         await self.reports.drain(time.monotonic() + self.settings.drain_s)
         await asyncio.to_thread(self.ledger.close)
+        await asyncio.to_thread(self.tracing.close)
 
     def not_ready_because(self) -> str:
         """A sentence for health checks; empty when ready."""

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(16 << 20, ge=1024, description="largest request body and gRPC message, bytes")
     max_pixels: int = Field(64_000_000, ge=1, description="largest picture, px, read from its header before decoding")
     max_requests: int = Field(
-        64, ge=1, description="HTTP calls in progress; one more is answered 429 (health is exempt)"
+        64, ge=1, description="calls in progress, of HTTP and of gRPC each; one more is answered 429"
     )
     rate_per_s: float = Field(50, gt=0, description="calls per second and key, on average")
     rate_burst: int = Field(100, ge=1, description="calls that a key may make at once before the rate binds")

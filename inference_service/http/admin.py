@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Request, Response
@@ -39,7 +39,7 @@ def add(app: FastAPI, service: Service) -> None:
     async def status(request: Request) -> Response:
         return answer(_status(service) | {"scopes": sorted(request.state.key.scopes)})
 
-    told = "readiness, queue, networks, and the calling key's scopes"
+    told = "readiness, queue, ages of results, networks, the service's time, and the calling key's scopes"
     route(app, "GET", "/v1/status", status, "How the service fares now", told)
     told = "every metric of docs/service.md"
     route(app, "GET", "/metrics", metrics, "Figures for Prometheus", told, media=("text/plain",))
@@ -90,6 +90,7 @@ def _status(service: Service) -> dict[str, Any]:
     engine, because = service.engine, service.not_ready_because()
     admission = engine.admission
     return {
+        "now": datetime.now(UTC),
         "ready": not because,
         "because": because,
         "queue": {
@@ -103,6 +104,7 @@ def _status(service: Service) -> dict[str, Any]:
         "drops": service.metrics.total("spotgrid_drops_total"),
         "maps": service.metrics.total("spotgrid_maps_total"),
         "refused": service.metrics.total("spotgrid_refused_total"),
+        "age_buckets": service.metrics.age_buckets(),
         "models": [
             {"name": version.name, "model": version.info.id, "state": version.state}
             for version in engine.models.versions()

@@ -67,7 +67,11 @@ class Front:
                 raise ServiceError(
                     "overloaded", f"{self._running - 1} calls are in progress, which is the limit (max_requests)", 1.0
                 )
-            await self._app(scope, self._bounded(receive, headers), answer)
+            with self._service.tracing.call(f"HTTP {scope['method']}", headers) as span:
+                await self._app(scope, self._bounded(receive, headers), answer)
+                if span is not None:
+                    span.update_name(f"{scope['method']} {state.get('route', 'unknown')}")
+                    span.set_attributes({"http.response.status_code": status, "request_id": str(REQUEST_ID.get())})
         except ServiceError as error:
             state["refused"] = error.kind.slug
             await problems.from_error(error)(scope, receive, answer)

@@ -67,7 +67,7 @@ def add(app: FastAPI, service: Service) -> None:
     told = "the report; html, pdf and xlsx stand by themselves"
     path = "/v1/reports/savings"
     route(app, "GET", path, savings, "What cleaning by the cell saves", told, media=_MEDIA)
-    told = "the headline and cost groups (spotgrid.live/v1), and the sliders to offer"
+    told = "the headline and cost groups (spotgrid.live/v1); the sliders, processes and shops to offer"
     route(app, "GET", f"{path}/live", live, "The answer to moved figures, in tens of ms", told)
 
 
@@ -106,11 +106,14 @@ def _report(service: Service, query: ReportQuery) -> Response:
 
 def _live(query: LiveQuery) -> Response:
     from savings.errors import SavingsError
+    from savings.inputs import baselines, shops
     from savings.report import live, sliders
 
     try:
         inputs = _inputs(query)
         found: dict[str, Any] = live(inputs=inputs, seed=query.seed)
-        return answer({**found, "sliders": sliders(inputs)})
+        chosen = {"region": inputs.region, "baseline": inputs.baseline, "shop": inputs.shop}
+        offers = {"baselines": baselines(), "shops": shops(inputs.region), "chosen": chosen}
+        return answer({**found, "sliders": sliders(inputs), **offers})
     except SavingsError as error:
         raise ServiceError("bad-request", str(error)) from None
