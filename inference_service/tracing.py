@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +29,7 @@ class Tracing:
 
     def __init__(self, endpoint: str | None = None, exporter: SpanExporter | None = None) -> None:
         self._tracer: Tracer | None = None
-        self._close = lambda: None
+        self._close: Callable[[], None] = _nothing
         if endpoint is None and exporter is None:
             return
         try:
@@ -69,3 +69,7 @@ class Tracing:
     def close(self) -> None:
         """Send what is left."""
         self._close()
+
+
+def _nothing() -> None:
+    pass

@@ -60,7 +60,7 @@ def metric_rows() -> list[str]:
     metrics, nothing = Metrics(), SimpleNamespace(running=0, waiting=0, oldest_wait_s=0.0)
     idle: Any = SimpleNamespace(admission=nothing, ready=False, models=SimpleNamespace(versions=list))
     metrics.watch(idle)
-    labels = {
+    labels: dict[str, tuple[str, ...]] = {
         vars(value)["_name"]: vars(value)["_labelnames"]
         for value in vars(metrics).values()
         if hasattr(value, "_labelnames")
@@ -69,7 +69,7 @@ def metric_rows() -> list[str]:
     for family in metrics.registry.collect():
         if family.name.startswith("spotgrid_"):
             name = family.name + ("_total" if family.type == "counter" else "")
-            given = labels.get(family.name) or getattr(family, "_labelnames", ())
+            given: tuple[str, ...] = labels.get(family.name) or getattr(family, "_labelnames", ())
             rows.append(f"| `{name}` | {family.type} | {', '.join(given)} | {family.documentation} |")
     return rows
 

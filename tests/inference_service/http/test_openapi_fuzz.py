@@ -1,0 +1,92 @@
+"""Whatever the OpenAPI document allows, and what it does not: never a 500, every refusal a whole problem+json."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from inference_service.command import serve
+from inference_service.service import Service
+from tests.inference_service import kit
+
+EXAMPLES = int(os.environ.get("SPOTGRID_CAMPAIGN_EXAMPLES", "20"))
+COSTLY = ("/v1/reports/savings",)
+"""A report is a second of arithmetic: fewer of them."""
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[tuple[str, Service]]:
+    """A real server in a thread with a loop of its own; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    service = Service.build(kit.settings(folder, port=port, grpc_port=0, drain_s=1, models_dir=folder))
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve(service, stop)))
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=20)) as client:
+            while client.get("/readyz").status_code != 200:
+                pass
+        yield f"http://127.0.0.1:{port}", service
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(60)
+        loop.close()
+
+
+@pytest.mark.slow
+def test_no_call_that_openapi_can_describe_meets_a_fault(tmp_path: Path) -> None:
+    import schemathesis
+
+    with running(tmp_path) as (url, service):
+        key = service.keys.create(["detect", "actuate", "report", "admin"])[1]
+        schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+        document: dict[str, Any] = schema.raw_schema
+        checker = jsonschema.Draft202012Validator(document["components"]["schemas"]["Problem"])
+        seen: dict[str, set[int]] = {}
+        for found in schema.get_all_operations():
+            operation = found.ok()
+            name = f"{operation.method.upper()} {operation.path}"
+            seen[name] = _fuzz(operation, name, key, checker)
+        print("\n".join(f"{name}: {sorted(statuses)}" for name, statuses in seen.items()))
+        assert len(seen) == sum(len(methods) for methods in document["paths"].values())
+        assert any(200 in statuses for statuses in seen.values())
+        assert any(400 in statuses for statuses in seen.values())
+
+
+def _fuzz(operation: Any, name: str, key: str, checker: jsonschema.Draft202012Validator) -> set[int]:
+    """Call one operation in many ways; the statuses that came."""
+    statuses: set[int] = set()
+    many = 3 if any(name.endswith(path) for path in COSTLY) else EXAMPLES
+
+    @settings(
+        max_examples=many,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy())
+    def calls(case: Any) -> None:
+        if any(name.endswith(path) for path in COSTLY):
+            case.query = {**(case.query or {}), "draws": 1000}
+        answer = case.call(headers={"Authorization": f"Bearer {key}"}, timeout=120)
+        statuses.add(answer.status_code)
+        assert answer.status_code != 500, (case.as_curl_command(), answer.text)
+        if answer.status_code >= 400 and answer.status_code != 503:
+            assert answer.headers["content-type"] == ["application/problem+json"], case.as_curl_command()
+            checker.validate(answer.json())
+
+    calls()
+    return statuses
