@@ -39,7 +39,7 @@ def add(app: FastAPI, service: Service) -> None:
     async def status(request: Request) -> Response:
         return answer(_status(service) | {"scopes": sorted(request.state.key.scopes)})
 
-    told = "readiness, queue, ages of results, networks, the service's time, and the calling key's scopes"
+    told = "readiness, queue, networks, and the calling key's scopes"
     route(app, "GET", "/v1/status", status, "How the service fares now", told)
     told = "every metric of docs/service.md"
     route(app, "GET", "/metrics", metrics, "Figures for Prometheus", told, media=("text/plain",))
@@ -105,6 +105,7 @@ def _status(service: Service) -> dict[str, Any]:
         "maps": service.metrics.total("spotgrid_maps_total"),
         "refused": service.metrics.total("spotgrid_refused_total"),
         "age_buckets": service.metrics.age_buckets(),
+        "pictures_kept": service.frames is not None,
         "models": [
             {"name": version.name, "model": version.info.id, "state": version.state}
             for version in engine.models.versions()

@@ -67,7 +67,7 @@ def add(app: FastAPI, service: Service) -> None:
     told = "the report; html, pdf and xlsx stand by themselves"
     path = "/v1/reports/savings"
     route(app, "GET", path, savings, "What cleaning by the cell saves", told, media=_MEDIA)
-    told = "the headline and cost groups (spotgrid.live/v1); the sliders, processes and shops to offer"
+    told = "the headline and cost groups (spotgrid.live/v1), and the sliders to offer"
     route(app, "GET", f"{path}/live", live, "The answer to moved figures, in tens of ms", told)
 
 
