@@ -7,15 +7,18 @@ is checked by the one reader that checks JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as rpc_pb
 from inference_service.proto.spotgrid.v1 import stain_map_pb2 as pb
+from model.cells import CellArrays
 from model.grid import CELL_MM, SCHEMA, StainMap
+from model.packing import unpack_masks
 from model.taxonomy import CHEMISTRIES
 
 CONTENT_TYPE: Final = "application/x-protobuf"
@@ -127,6 +130,25 @@ def cells_from_wire(cells: Iterable[pb.Cell]) -> list[dict[str, Any]]:
         }
         for cell in cells
     ]
+
+
+def cell_arrays_from_wire(cells: Sequence[pb.Cell]) -> CellArrays:
+    """Messages as the arrays that a stain map has.
+
+    Raises:
+        ValueError: a mask is broken.
+    """
+    rows = cells_from_wire(cells)
+    count = len(rows)
+    classes = [[row["classes"][name] for name in CHEMISTRIES] for row in rows]
+    return CellArrays(
+        row=np.array([row["row"] for row in rows], dtype=np.int16).reshape(count),
+        col=np.array([row["col"] for row in rows], dtype=np.int16).reshape(count),
+        bits=unpack_masks([row["mask"] for row in rows]),
+        classes=np.array(classes, dtype=np.float32).reshape(count, len(CHEMISTRIES)),
+        confidence=np.array([row["confidence"] for row in rows], dtype=np.float32),
+        unsure=np.array([row["unsure"] for row in rows], dtype=np.bool_),
+    )
 
 
 def _mask(data: bytes) -> str:

@@ -135,18 +135,20 @@ class Session:
                     raise
             cells, stain_map = self._finished
             stain_map = replace(stain_map, age_ms=stain_map.age_ms + self.start.age_ms)
-            document = await asyncio.to_thread(self._record, stain_map)
+            document = await self._record(stain_map)
             self.service.metrics.saw(stain_map)
             last = wire.cells_to_wire(cells_json(cells))
             self.done = pb.ScanDone(cells=last, stain_map=wire.document_to_wire(document))
             self.lease.close()
             return self.done
 
-    def _record(self, stain_map: StainMap) -> dict[str, Any]:
+    async def _record(self, stain_map: StainMap) -> dict[str, Any]:
         """The map as the ledger has it: the earlier one where this scan was finished before a restart."""
-        ledger, facts = self.service.ledger, ledger_fields(self.start.settings)
-        known = ledger.record_map(stain_map, key_id=self.key_id, scan_id=self.start.scan_id, **facts)
-        earlier = None if known == stain_map.id else ledger.map_json(known)
+        facts = {"key_id": self.key_id, "scan_id": self.start.scan_id, **ledger_fields(self.start.settings)}
+        known = await self.service.record(stain_map, None, **facts)
+        earlier = None
+        if known != stain_map.id:
+            earlier = await asyncio.to_thread(self.service.ledger.map_json, known)
         return stain_map.to_json() if earlier is None else earlier
 
     def _check(self, holder: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
@@ -48,10 +47,8 @@ class Detection(pb_grpc.StainDetectionServicer):
         service, deadline = self._service, deadline_of(context, self._service.settings)
         wanted = detect_request(request.picture, request.settings, request.age_ms, 0.0, deadline)
         stain_map = await service.engine.detect(wanted)
-        began = time.monotonic()
         facts = ledger_fields(request.settings)
-        await asyncio.to_thread(service.ledger.record_map, stain_map, key_id=CALLER.get().id, **facts)
-        service.metrics.stage("record", time.monotonic() - began)
+        await service.record(stain_map, request.picture, key_id=CALLER.get().id, **facts)
         return pb.DetectResponse(stain_map=wire.map_to_wire(stain_map))
 
     async def Scan(self, requests: AsyncIterator[pb.ScanRequest], context: Any) -> AsyncIterator[pb.ScanResponse]:

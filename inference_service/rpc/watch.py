@@ -115,7 +115,7 @@ async def _answer(service: Service, key_id: str, request: pb.WatchRequest, arriv
         stain_map = await service.engine.detect(wanted)
         if request.record:
             facts = ledger_fields(request.settings)
-            await asyncio.to_thread(service.ledger.record_map, stain_map, key_id=key_id, **facts)
+            await service.record(stain_map, request.picture, key_id=key_id, **facts)
     except ServiceError as error:
         service.metrics.refused.labels(error.kind.slug).inc()
         return pb.WatchResponse(frame=request.frame, problem=problems.as_message(error))

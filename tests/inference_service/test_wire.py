@@ -14,6 +14,7 @@ from inference_service.ledger.events import SCHEMA, TreatmentEvent
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as rpc_pb
 from inference_service.proto.spotgrid.v1 import stain_map_pb2 as pb
 from model.grid import StainMap
+from model.packing import cells_json
 from tests.inference_service.maps import stain_map
 
 EVENT = {
@@ -34,6 +35,15 @@ def test_a_document_from_the_ledger_makes_the_same_message_as_its_map() -> None:
     made = stain_map(3)
     assert wire.document_to_wire(made.to_json()) == wire.map_to_wire(made)
     assert wire.document_from_wire(wire.map_to_wire(made)) == made.to_json()
+
+
+@pytest.mark.parametrize("cells", [0, 5])
+def test_cells_come_back_as_arrays(cells: int) -> None:
+    made = stain_map(2, cells=cells)
+    back = wire.cell_arrays_from_wire(wire.cells_to_wire(cells_json(made)))
+    assert cells_json(back) == made.to_json()["cells"]
+    for name, column in vars(back).items():
+        assert (column.dtype, column.shape) == (getattr(made, name).dtype, getattr(made, name).shape)
 
 
 def test_every_field_of_the_json_form_has_one_in_the_message() -> None:

@@ -49,7 +49,7 @@ class Called:
 @asynccontextmanager
 async def calling(folder: Path, **given: Any) -> AsyncIterator[Called]:
     """A service that runs in this event loop until the block ends."""
-    service = Service.build(settings(folder, grpc_port=0, **{"streams_per_key": 50, **given}))
+    service = Service.build(settings(folder, **{"grpc_port": 0, "streams_per_key": 50, **given}))
     keys = {scope: service.keys.create([scope])[1] for scope in ("detect", "actuate", "report", "admin")}
     server = create_server(service)
     await service.start()
