@@ -48,12 +48,20 @@ _MOMENT: Final = {
 }
 
 
-def fill(url: str, garments: int) -> None:
-    """Put so many garments into an empty ledger, with one event for each garment and agent that add up to them."""
+def fill(url: str, garments: int, details: bool = False) -> None:
+    """Put so many garments into an empty ledger.
+
+    Args:
+        url: the ledger's.
+        garments: how many.
+        details: whether consumption, doses and events that add up to them are made as well: some 20 rows a garment.
+    """
     engine = create_engine(url)
     with engine.begin() as connection:
         parts = {"count": _COUNT, "cells": _CELLS, "moment": _MOMENT[engine.dialect.name]}
-        for statement in _TABLES.values():
+        for name, statement in _TABLES.items():
+            if name != "garments" and not details:
+                continue
             wanted = statement.format(**parts)
             connection.execute(text(wanted), {"n": garments} if ":n" in wanted else {})
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import Connection, Double, String, Table, bindparam, func, select, update
 
 from inference_service.errors import ServiceError
 from inference_service.ledger.clock import now, shown, stored
-from inference_service.ledger.database import Database
+from inference_service.ledger.database import Database, Insert, insert_into
 from inference_service.ledger.tables import CONSUMPTION, DOSES, GARMENTS, INSPECTIONS, RIGS, SIDES
 
 ZEROS: Final = ("cells", "water_ul", "agent_ul")
@@ -68,23 +69,48 @@ def looked_at(database: Database, connection: Connection, look: Mapping[str, Any
     if garment_id is None:
         return
     ensure(database, connection, garment_id)
-    side = {"garment_id": garment_id, "side": look["side"] or ""}
-    before = {"before_map_id": look["id"], "before_at": look["recorded_at"], "before_mm2": look["stained_area_mm2"]}
-    change: dict[str, Any] = {"ticket": func.coalesce(look["ticket"], GARMENTS.c.ticket)}
-    if database.insert_new(connection, SIDES, {**side, **before}):
-        change["stained_area_mm2"] = func.coalesce(GARMENTS.c.stained_area_mm2, 0) + look["stained_area_mm2"]
+    look_row = {
+        "garment_id": garment_id,
+        "side": look["side"] or "",
+        "before_map_id": look["id"],
+        "before_at": look["recorded_at"],
+        "before_mm2": look["stained_area_mm2"],
+    }
+    told = {"garment": garment_id, "new_ticket": look["ticket"]}
+    if database.insert_new(connection, SIDES, look_row):
+        connection.execute(_FIRST, {**told, "new_area": look["stained_area_mm2"]})
     else:
-        same = (SIDES.c.garment_id == garment_id) & (SIDES.c.side == side["side"])
-        after = {name.replace("before", "after"): value for name, value in before.items()}
-        connection.execute(update(SIDES).where(same).values(**after))
-    connection.execute(update(GARMENTS).where(GARMENTS.c.id == garment_id).values(**change))
+        connection.execute(_AFTER, {f"new_{name}": value for name, value in look_row.items()})
+        connection.execute(_AGAIN, told)
+
+
+_AFTER: Final = (
+    update(SIDES)
+    .where(SIDES.c.garment_id == bindparam("new_garment_id"), SIDES.c.side == bindparam("new_side"))
+    .values({f"after_{name}": bindparam(f"new_before_{name}") for name in ("map_id", "at", "mm2")})
+)
+_AGAIN: Final = (
+    update(GARMENTS)
+    .where(GARMENTS.c.id == bindparam("garment"))
+    .values(ticket=func.coalesce(bindparam("new_ticket", type_=String), GARMENTS.c.ticket))
+)
+_FIRST: Final = _AGAIN.values(
+    stained_area_mm2=func.coalesce(GARMENTS.c.stained_area_mm2, 0) + bindparam("new_area", type_=Double)
+)
 
 
 def saw(database: Database, connection: Connection, rig_id: str, at: datetime, map_id: str | None = None) -> None:
     """A rig has been heard of."""
     row = {"id": rig_id, "registered_at": at, "last_seen_at": at, "last_map_id": map_id}
-    change = {"last_seen_at": at, **({"last_map_id": map_id} if map_id else {})}
-    connection.execute(database.insert(RIGS).on_conflict_do_update(index_elements=["id"], set_=change), row)
+    connection.execute(_seen(database.is_sqlite), row)
+
+
+@cache
+def _seen(is_sqlite: bool) -> Insert:
+    statement = insert_into(RIGS, is_sqlite)
+    new = statement.excluded
+    change = {"last_seen_at": new.last_seen_at, "last_map_id": func.coalesce(new.last_map_id, RIGS.c.last_map_id)}
+    return statement.on_conflict_do_update(index_elements=["id"], set_=change)
 
 
 def by_ticket(connection: Connection, name: str) -> list[dict[str, Any]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select
+from sqlalchemy import Connection, RowMapping, String, bindparam, delete, insert, select
 
 from inference_service.errors import ServiceError
 from inference_service.ledger import garments
@@ -21,13 +21,19 @@ from model.taxonomy import CHEMISTRIES
 MAX_PAGE: Final = 1000
 _LOCK: Final = 0x5907_0002
 
+# Made once: making a statement takes as long as running it.
+_INSERT: Final = insert(INSPECTIONS).returning(INSPECTIONS.c.seq)
+_KNOWN: Final = select(INSPECTIONS.c.id, INSPECTIONS.c.digest).where(
+    (INSPECTIONS.c.id == bindparam("map")) | (INSPECTIONS.c.scan_id == bindparam("scan", type_=String))
+)
+
 
 def record(database: Database, connection: Connection, stain_map: StainMap, facts: Mapping[str, str | None]) -> str:
     """Store a map with its cells and what it says of its garment and rig; see `Ledger.record_map`."""
     in_commit_order(connection, _LOCK)
     document = stain_map.to_json()
     cells = document.pop("cells")
-    digest = hashlib.sha256(json.dumps([document, cells], sort_keys=True).encode()).hexdigest()
+    digest = _digest(document, cells)
     known = _known(connection, stain_map.id, facts["scan_id"])
     if known is not None:
         if known["id"] == stain_map.id and known["digest"] != digest:
@@ -44,24 +50,28 @@ def record(database: Database, connection: Connection, stain_map: StainMap, fact
         "digest": digest,
         "document": document,
     }
-    seq = connection.execute(insert(INSPECTIONS).returning(INSPECTIONS.c.seq), row).scalar_one()
+    seq = connection.execute(_INSERT, row).scalar_one()
     if cells:
-        connection.execute(insert(CELLS), [_cell_row(seq, n, cell) for n, cell in enumerate(cells)])
+        database.insert_rows(connection, CELLS, [_cell_row(seq, n, cell) for n, cell in enumerate(cells)])
     garments.looked_at(database, connection, row)
     return stain_map.id
 
 
 def _known(connection: Connection, map_id: str, scan_id: str | None) -> RowMapping | None:
-    same = INSPECTIONS.c.id == map_id
-    if scan_id is not None:
-        same |= INSPECTIONS.c.scan_id == scan_id
-    found = connection.execute(select(INSPECTIONS.c.id, INSPECTIONS.c.digest).where(same)).mappings().all()
+    found = connection.execute(_KNOWN, {"map": map_id, "scan": scan_id}).mappings().all()
     return next((row for row in found if row["id"] == map_id), found[0] if found else None)
 
 
-def _cell_row(seq: int, n: int, cell: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {name: cell[name] for name in ("row", "col", "area_mm2", "mask", "unsure", "confidence")}
-    return {"inspection": seq, "n": n, **plain, **cell["classes"]}
+def _digest(document: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> str:
+    """Tells two maps apart: everything but the cells' probabilities."""
+    places = [(cell["row"], cell["col"], cell["mask"]) for cell in cells]
+    return hashlib.sha256(json.dumps([document, places]).encode()).hexdigest()
+
+
+def _cell_row(seq: int, n: int, cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    """In the order of the columns of CELLS."""
+    place = (seq, n, cell["row"], cell["col"], cell["area_mm2"], cell["mask"])
+    return (*place, *cell["classes"].values(), cell["unsure"], cell["confidence"])
 
 
 def full(connection: Connection, map_id: str, key_id: str | None) -> dict[str, Any] | None:

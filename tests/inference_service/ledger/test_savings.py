@@ -122,7 +122,7 @@ def test_a_period_is_found_by_an_index_and_the_view_joins_nothing(sqlite_ledger:
 
 
 def test_made_up_garments_are_those_that_events_would_have_made(ledger: Ledger) -> None:
-    made_up.fill(url_of(ledger), 200)
+    made_up.fill(url_of(ledger), 200, details=True)
     assert sum(month.garments for month in SqlLedger(url_of(ledger)).months(Period())) == 200
     assert ledger.check() == []
 
