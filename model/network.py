@@ -55,9 +55,14 @@ class Contrast(nn.Module):
         mean = F.avg_pool2d(image, STRIDE)
         light, dark = F.max_pool2d(image, STRIDE), -F.max_pool2d(-image, STRIDE)
         mean, light, dark = (torch.log(x + 0.02) for x in (mean, light, dark))  # 0.02: noise of a dark px is no ratio
-        far = F.avg_pool2d(mean, 15, 1, 7, count_include_pad=False)
-        near = F.avg_pool2d(mean, 5, 1, 2, count_include_pad=False)
+        far, near = _box(mean, 15), _box(mean, 5)
         return torch.cat([mean - far, mean - near, light - far, dark - far], dim=1)
+
+
+def _box(x: Tensor, side: int) -> Tensor:
+    """Mean over side x side positions, those inside the tile: rows, then columns, which is a seventh of the work."""
+    rows = F.avg_pool2d(x, (side, 1), 1, (side // 2, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, side), 1, (0, side // 2), count_include_pad=False)
 
 
 class SpotNet(nn.Module):

@@ -40,7 +40,7 @@ class Config:
     hardest: float = 0.1  # weight of the hardest one percent of clean mm²
     dice: float = 0.5
     chemistry: float = 0.3
-    precision: str = "fp32"  # or bf16: autocast, faster only where the CPU multiplies bf16 itself (AVX512-BF16, AMX)
+    precision: str = "fp32"  # or bf16 (autocast): half the time where the CPU multiplies it itself (avx512_bf16, amx)
     threads: int = 1  # of torch
     workers: int = 1  # loader processes
     seed: int = 0

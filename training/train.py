@@ -31,6 +31,7 @@ from model.network import CONTEXT, SpotNet, load_imagenet
 from training.checkpoint import State, read, save, start_from, update_ema
 from training.config import Config, configure, describe
 from training.loss import chemistry_loss, stain_loss
+from training.precision import keep_depthwise_in_fp32
 from training.validate import validate
 
 LEVEL_WEIGHTS = {4: 0.35, 2: 0.5, 1: 1.0}
@@ -81,6 +82,8 @@ def make_state(config: Config) -> State:
     elif config.pretrained:
         load_imagenet(network)
     network = network.to(memory_format=torch.channels_last)
+    if config.precision == "bf16":
+        keep_depthwise_in_fp32(network)
     for name, parameter in network.encoder.named_parameters():
         parameter.requires_grad_(not name.startswith(tuple(config.frozen.split())))
     encoder = [p for p in network.encoder.parameters() if p.requires_grad]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from datasets.pictures import SPLITS, Pool
 from datasets.render import main
 from datasets.scene import names
-from datasets.testset import LOCK, digest, iter_scenes, load_spec
+from datasets.testset import LOCK, difference, digest, iter_scenes, load_spec
 
 
 def test_the_command_writes_scenes_and_a_sheet_and_continues(
@@ -84,6 +85,26 @@ def test_a_procedural_scene_of_the_test_set_renders_as_always(tmp_path: Path) ->
     assert once == again
     assert once["clean-prints"]["stains"] == 0
     assert once["stained-cloth"]["stains"] > 3
+    first = spec.parts[0].name  # a scene's seed counts its part's place, which only the first one keeps here
+    locked = json.loads(LOCK.read_text())["parts"][first]["prints"][0]
+    np.testing.assert_allclose(once[first]["prints"][0], locked, atol=0.1, rtol=0.005)
+
+
+def test_the_lock_tolerates_rounding_and_nothing_else() -> None:
+    locked = json.loads(LOCK.read_text())
+    assert difference(locked, locked) is None
+
+    def changed(column: int, by: float) -> str | None:
+        other = copy.deepcopy(locked)
+        other["parts"]["stained-cloth"]["prints"][7][column] += by
+        return difference(other, locked)
+
+    assert changed(0, 0.03) is None
+    assert "scene stained-cloth-0007" in (changed(0, 0.3) or "")
+    assert "scene stained-cloth-0007" in (changed(3, 300.0) or "")
+    fewer = copy.deepcopy(locked)
+    fewer["parts"]["clean-prints"]["scenes"] -= 1
+    assert "clean-prints has scenes" in (difference(fewer, locked) or "")
 
 
 def test_parts_that_need_pictures_say_so() -> None:

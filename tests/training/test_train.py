@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from datasets.compose import Recipe, render_scene
 from datasets.pictures import Pool
@@ -167,6 +168,16 @@ def test_a_run_learns_and_a_cut_run_goes_on(scenes: Path, tmp_path: Path) -> Non
     network = load_network(tmp_path / "last.pt")
     logits = look(network, load(scenes, "s0").image)
     assert logits.shape == (32 * (256 // 128), 32 * (256 // 128))
+
+
+def test_bf16_learns_with_depthwise_convolutions_in_fp32(scenes: Path, tmp_path: Path) -> None:
+    config = small(scenes, steps=2, save_every=2, val_every=2, precision="bf16")
+    state = run(config, tmp_path)
+    depthwise = [m for m in state.network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert depthwise[-1](torch.zeros(1, depthwise[-1].in_channels, 8, 8)).dtype == torch.float32
+        assert state.network.stain(torch.zeros(1, config.width, 8, 8)).dtype == torch.bfloat16
+    assert all(torch.isfinite(value).all() for value in state.ema.values() if value.is_floating_point())
 
 
 def test_the_loss_falls_when_a_batch_is_shown_again_and_again(scenes: Path) -> None:
