@@ -67,16 +67,14 @@ class Canvas:
         picture: its rows so far; all of them once `close` was called.
         place: where the picture lies. While it grows, only the scale and the width are used.
         factors: the reductions that will be asked for.
-        watch: see `Watch`.
     """
 
-    def __init__(
-        self, picture: PictureRows, place: Calibration, factors: Sequence[int], watch: Watch | None = None
-    ) -> None:
+    def __init__(self, picture: PictureRows, place: Calibration, factors: Sequence[int]) -> None:
         self.width = place.canvas_size_px[0]
         self.height: int | None = None
         """px, a multiple of 40; None while the picture grows."""
-        self._picture, self._place, self._watch = picture, place, watch
+        self.watch: Watch | None = None
+        self._picture, self._place = picture, place
         self._bands: dict[int, deque[tuple[int, NDArray[np.uint8]]]] = {factor: deque() for factor in factors}
         self._made = self._known = 0
 
@@ -129,8 +127,8 @@ class Canvas:
         band = rectify_rows(rows, first, self._place, (0, top, self.width, bottom - top))
         for factor, bands in self._bands.items():
             bands.append((top // factor, _reduced(band, factor)))
-        if self._watch is not None:
-            self._watch(top // CANVAS_PX_PER_MM, _reduced(band, CANVAS_PX_PER_MM))
+        if self.watch is not None:
+            self.watch(top // CANVAS_PX_PER_MM, _reduced(band, CANVAS_PX_PER_MM))
         self._made = bottom
         self._picture.forget(self.picture_top)
 

@@ -72,12 +72,13 @@ class Scan:
         self._info, self._place, self._told = info, place, told
         self._operating: dict[str, Any] = {"threshold": threshold, "preset": preset}
         self._picture, self._sight, self._focus = PictureRows(), Sight(), Focus(place.image_px[0], height)
-        self._canvas = Canvas(self._picture, place, info.levels, self._see)
+        self._canvas = Canvas(self._picture, place, info.levels)
+        self._seen = seen = _Seen(place, self._canvas.width // CANVAS_PX_PER_MM)
+        sight = self._sight  # not self: a cycle would keep the picture until the garbage collector comes by
+        self._canvas.watch = lambda top, glance: sight.add(Visibility.of(glance, seen.rows(top, top + len(glance))))
         self._pyramid = Pyramid(self._canvas, network)
         width_mm = self._canvas.width // CANVAS_PX_PER_MM
         self._stream = CellStream(info.cell_head, threshold, info.unsure_below, width_mm)
-        self._seen = None if place.lens is None else seen_subcells(place)
-        self._size_mm = place.area_mm[2], math.inf  # of the picture, if there is no lens
         self._rest: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # lines of a row not yet whole
         self._kept: list[CellArrays] = [NO_CELLS]
         self._given: list[CellArrays] = []
@@ -131,8 +132,9 @@ class Scan:
         if not self._picture.height:
             raise ValueError("the scan has no strip: push at least one before it is finished")
         width, height = self._place.image_px[0], self._picture.height
-        self._size_mm = width * self._place.mm_per_px, height * self._place.mm_per_px
-        grid = Grid.covering(*self._size_mm)
+        size_mm = width * self._place.mm_per_px, height * self._place.mm_per_px
+        self._seen.size_mm = size_mm
+        grid = Grid.covering(*size_mm)
         self._canvas.close(grid.canvas_shape[0])
         last = CellArrays.joined([self._advance(), self._give(self._stream.finish())])
         self._finished = True
@@ -141,7 +143,7 @@ class Scan:
     def whole(self, image: NDArray[np.uint8], progress: Progress | None) -> StainMap:
         """The map of a picture that is all there, at the very place the scan was made with."""
         self._finished = True
-        self._size_mm = self._place.area_mm[2:]
+        self._seen.size_mm = self._place.area_mm[2:]
         self._focus.push(image)
         self._picture.add(image)
         self._canvas.close(self._place.canvas_size_px[1])
@@ -153,7 +155,7 @@ class Scan:
         """Look at all that can be looked at."""
         given = [NO_CELLS]
         for rows, stain, chemistry in self._pyramid.bands():
-            stain[~self._seen_rows(rows.start, rows.stop)] = PAD_LOGIT
+            stain[~self._seen.rows(rows.start, rows.stop)] = PAD_LOGIT
             given.append(self._judge(stain, chemistry))
             if progress is not None and self._canvas.height is not None:
                 progress(rows.stop * CANVAS_PX_PER_MM / self._canvas.height)
@@ -178,20 +180,6 @@ class Scan:
             self._kept.append(CellArrays.joined(self._given))
             self._given = []
         return cells
-
-    def _seen_rows(self, top: int, bottom: int) -> NDArray[np.bool_]:
-        """`seen_subcells` of these rows, bool (bottom - top, w_mm). An open scan asks for no row beyond the picture."""
-        if self._seen is not None:
-            return self._seen[top:bottom]
-        width = self._canvas.width // CANVAS_PX_PER_MM
-        in_width, in_height = (
-            np.arange(first, end) + 0.5 < size
-            for (first, end), size in zip(((0, width), (top, bottom)), self._size_mm, strict=True)
-        )
-        return in_height[:, None] & in_width
-
-    def _see(self, top: int, glance: NDArray[np.uint8]) -> None:
-        self._sight.add(Visibility.of(glance, self._seen_rows(top, top + len(glance))))
 
     def _map(self, grid: Grid, image_px: tuple[int, int]) -> StainMap:
         place, told, found = self._place, asdict(self._told), CellArrays.joined([*self._kept, *self._given])
@@ -223,6 +211,31 @@ class Scan:
                 f"the scan would be {height_mm / 1000:.0f} m long; at most {MAX_ROWS * CELL_MM / 1000:.0f} m: "
                 f"finish it and open another one"
             )
+
+
+class _Seen:
+    """`seen_subcells` of a picture that may still grow.
+
+    Args:
+        place: where it lies.
+        width_mm: of the canvas.
+    """
+
+    def __init__(self, place: Calibration, width_mm: int) -> None:
+        self._mask = None if place.lens is None else seen_subcells(place)
+        self._width = width_mm
+        self.size_mm = place.area_mm[2], math.inf
+        """Of the picture, if there is no lens."""
+
+    def rows(self, top: int, bottom: int) -> NDArray[np.bool_]:
+        """bool (bottom - top, w_mm). While a picture grows, no row beyond it is asked for."""
+        if self._mask is not None:
+            return self._mask[top:bottom]
+        in_width, in_height = (
+            np.arange(first, end) + 0.5 < size
+            for (first, end), size in zip(((0, self._width), (top, bottom)), self.size_mm, strict=True)
+        )
+        return in_height[:, None] & in_width
 
 
 def scan_place(width_px: int, mm_per_px: float | None, calibration: Calibration | None) -> Calibration:

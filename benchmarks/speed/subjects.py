@@ -86,9 +86,19 @@ def clocked(work: Callable[[], Any]) -> tuple[float, float, Any]:
 
 
 def measured(name: str, data: bytes, threads: int, repeat: int) -> dict[str, Any]:
-    """Times in ms of `repeat` runs after one that warms up, each next to a decode; peak memory; the cells found."""
+    """One subject on one picture, see `timed`."""
     work, yardstick = (SUBJECTS[subject](data, Detector(threads=threads)) for subject in (name, "decode"))
-    found = work()
+
+    def cells() -> list[list[int]]:
+        found = work()
+        return [] if found is None else np.stack([found.row, found.col], axis=1).tolist()
+
+    return timed(cells, yardstick, repeat)
+
+
+def timed(work: Callable[[], list[list[int]]], yardstick: Callable[[], Any], repeat: int) -> dict[str, Any]:
+    """Times in ms of `repeat` runs after one that warms up, each next to a decode; peak memory; the cells found."""
+    cells = work()
     yardstick()
     runs = [(clocked(yardstick)[:2], clocked(work)[:2]) for _ in range(repeat)]
     walls, processors = [own[0] for _, own in runs], [own[1] for _, own in runs]
@@ -98,8 +108,14 @@ def measured(name: str, data: bytes, threads: int, repeat: int) -> dict[str, Any
         "times_decode": round(statistics.median(own[0] / decoded[0] for decoded, own in runs), 2),
         "times_decode_processor": round(statistics.median(own[1] / decoded[1] for decoded, own in runs), 2),
         "peak_mb": round(high_water_mb()),
-        "cells": [] if found is None else np.stack([found.row, found.col], axis=1).tolist(),
+        "cells": cells,
     }
+
+
+def keep_cores(count: int) -> None:
+    """Stay on so many cores, where the system lets us: a thread count means cores, not shares of them."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])
 
 
 def against(cells: list[list[int]], truth: NDArray[np.bool_]) -> dict[str, float | None]:
@@ -121,8 +137,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):  # a thread count means cores, not shares of them
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-args.threads :])
+    keep_cores(args.threads)
     print(json.dumps(measured(args.subject, args.picture.read_bytes(), args.threads, args.repeat)))
 
 

@@ -1,0 +1,232 @@
+"""What others take for the very pictures of `benchmarks.speed`, in an environment of their own.
+
+    python -m venv .venv-rivals
+    .venv-rivals/bin/pip install -r benchmarks/speed/rivals/requirements.lock
+    .venv-rivals/bin/python -m benchmarks.speed.rivals.run --sizes 2 12 --threads 1 2
+    .venv-rivals/bin/python -m benchmarks.speed.rivals.run --rivals lraspp --weights lraspp.onnx
+
+They look at every tile, at the canvas's own scale. Without `--weights` a rival has random ones: its speed is then
+measured and its answer means nothing, so the row says `"weights": "random"` and has no precision or recall. Weights are
+an ONNX file of the same shape: image float32 (1, 3, 512, 512) in 0..1 -> logits (1, classes, 512, 512).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.speed.measure import ROOT, child, line, origin
+from benchmarks.speed.pictures import SIZES, Picture, garment
+from benchmarks.speed.subjects import against, keep_cores, timed
+from model.grid import CELL_PX
+from model.picture import read_picture
+
+RESULT: Final = ROOT / "benchmarks" / "results" / "speed-rivals.json"
+TILE_PX: Final = 512
+PATCH_PX: Final = 256
+BANK: Final = 22_000
+"""PatchCore's memory: what it keeps of 1 % of MVTec AD's patches a category."""
+_TRUE_PX: Final = 16  # one mm² of stain makes a stained cell
+
+Cells = list[list[int]]
+Look = Callable[[NDArray[np.uint8]], Cells]
+
+
+def cells_of(mask: NDArray[np.bool_]) -> Cells:
+    """Stained pixels, bool (H, W) -> [row, col] of the cells with a mm² of them, or more."""
+    rows, cols = (-(-side // CELL_PX) for side in mask.shape)
+    whole = np.zeros((rows * CELL_PX, cols * CELL_PX), dtype=np.bool_)
+    whole[: mask.shape[0], : mask.shape[1]] = mask
+    stained = whole.reshape(rows, CELL_PX, cols, CELL_PX).sum(axis=(1, 3)) >= _TRUE_PX
+    found: Cells = np.argwhere(stained).tolist()
+    return found
+
+
+def network(name: str) -> Any:
+    """A rival's torch module with random weights: image (1, 3, H, W) -> logits (1, classes, H, W)."""
+    torch = import_module("torch")
+    torch.manual_seed(1)
+    if name == "unet":
+        return import_module("segmentation_models_pytorch").Unet("resnet18", encoder_weights=None, classes=1).eval()
+    made = import_module("torchvision.models.segmentation").lraspp_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=2
+    )
+
+    class Plain(torch.nn.Module):  # type: ignore[name-defined,misc]
+        """torchvision's segmenters give a dictionary."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.made = made
+
+        def forward(self, image: Any) -> Any:
+            """The logits alone."""
+            return self.made(image)["out"]
+
+    return Plain().eval()
+
+
+def exported(name: str, folder: Path) -> Path:
+    """The rival as an ONNX file for one tile."""
+    torch = import_module("torch")
+    path = folder / f"{name}.onnx"
+    with torch.no_grad():
+        program = torch.onnx.export(
+            network(name), (torch.zeros(1, 3, TILE_PX, TILE_PX),), dynamo=True, verbose=False, input_names=["image"]
+        )
+    program.save(str(path))
+    return path
+
+
+def onnx_session(path: Path, threads: int) -> Callable[[NDArray[np.uint8]], NDArray[np.bool_]]:
+    """Stained pixels of one tile, uint8 (512, 512, 3) -> bool (512, 512)."""
+    ort = import_module("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def look(tile: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        image = np.ascontiguousarray(tile.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
+        logits = session.run(None, {name: image})[0][0]
+        return np.asarray(logits[0] > 0 if len(logits) == 1 else logits[1:].max(axis=0) > logits[0])
+
+    return look
+
+
+def all_tiles(path: Path, threads: int) -> Look:
+    """Every tile once, edge to edge, those at the rim filled up by mirroring."""
+    tile_of = onnx_session(path, threads)
+
+    def look(image: NDArray[np.uint8]) -> Cells:
+        height, width = image.shape[:2]
+        padded = np.pad(image, ((0, -height % TILE_PX), (0, -width % TILE_PX), (0, 0)), mode="symmetric")
+        mask = np.zeros(padded.shape[:2], dtype=np.bool_)
+        for y in range(0, height, TILE_PX):
+            for x in range(0, width, TILE_PX):
+                mask[y : y + TILE_PX, x : x + TILE_PX] = tile_of(padded[y : y + TILE_PX, x : x + TILE_PX])
+        return cells_of(mask[:height, :width])
+
+    return look
+
+
+def sahi_slices(path: Path, threads: int) -> Look:
+    """sahi's slices (a fifth of overlap, its default) around the same network."""
+    tile_of, slicing = onnx_session(path, threads), import_module("sahi.slicing")
+    pillow = import_module("PIL.Image")
+
+    def look(image: NDArray[np.uint8]) -> Cells:
+        sliced = slicing.slice_image(
+            pillow.fromarray(image), slice_height=TILE_PX, slice_width=TILE_PX,
+            overlap_height_ratio=0.2, overlap_width_ratio=0.2,
+        )  # fmt: skip
+        mask = np.zeros(image.shape[:2], dtype=np.bool_)
+        for part, (x, y) in zip(sliced.images, sliced.starting_pixels, strict=True):
+            mask[y : y + TILE_PX, x : x + TILE_PX] |= tile_of(part)
+        return cells_of(mask)
+
+    return look
+
+
+def patchcore(threads: int) -> Look:
+    """anomalib's PatchCore (ResNet18, random weights and memory) on tiles of 256 px."""
+    torch = import_module("torch")
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    made = import_module("anomalib.models.image.patchcore.torch_model").PatchcoreModel(
+        layers=["layer2", "layer3"], backbone="resnet18", pre_trained=False
+    )
+    made.eval()
+    made.memory_bank = torch.randn(BANK, 384)
+
+    def look(image: NDArray[np.uint8]) -> Cells:
+        height, width = (side // PATCH_PX * PATCH_PX for side in image.shape[:2])
+        mask = np.zeros(image.shape[:2], dtype=np.bool_)
+        for y in range(0, height, PATCH_PX):
+            for x in range(0, width, PATCH_PX):
+                tile = np.ascontiguousarray(image[y : y + PATCH_PX, x : x + PATCH_PX].transpose(2, 0, 1))
+                with torch.inference_mode():
+                    found = made(torch.from_numpy(tile)[None].float() / 255).anomaly_map[0, 0].numpy()
+                mask[y : y + PATCH_PX, x : x + PATCH_PX] = found > found.mean()
+        return cells_of(mask)
+
+    return look
+
+
+RIVALS: Final = ("lraspp", "unet", "sahi", "patchcore")
+
+
+def looker(name: str, weights: Path | None, threads: int) -> Look:
+    """A rival, ready: `sahi` slices around LR-ASPP."""
+    if name == "patchcore":
+        return patchcore(threads)
+    build = sahi_slices if name == "sahi" else all_tiles
+    if weights is not None:
+        return build(weights, threads)
+    with tempfile.TemporaryDirectory() as folder:
+        return build(exported("unet" if name == "unet" else "lraspp", Path(folder)), threads)
+
+
+def one(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure one rival on one picture, in this process."""
+    keep_cores(args.threads[0])
+    data, look = args.picture.read_bytes(), looker(args.rivals[0], args.weights, args.threads[0])
+    return timed(lambda: look(read_picture(data)), lambda: read_picture(data), args.repeat)
+
+
+def row(name: str, picture: Picture, path: Path, threads: int, args: argparse.Namespace) -> dict[str, Any]:
+    """`one` in a child process."""
+    arguments = ["--picture", str(path), "--rivals", name, "--threads", str(threads), "--repeat", str(args.repeat)]
+    arguments += [] if args.weights is None else ["--weights", str(args.weights)]
+    found = json.loads(child(["-m", "benchmarks.speed.rivals.run", *arguments]).splitlines()[-1])
+    cells = found.pop("cells")
+    trained = args.weights is not None and name != "patchcore"
+    return {
+        "subject": name,
+        "image_px": list(picture.size),
+        "threads": threads,
+        "weights": args.weights.name if trained else "random",
+        **found,
+        **(against(cells, picture.truth) if trained else {}),
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print each row when it is done, and keep them all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["2", "12"], help="megapixels")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rivals", nargs="+", choices=RIVALS, default=list(RIVALS))
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--weights", type=Path, help="an ONNX file for the rivals named, instead of random weights")
+    parser.add_argument("--picture", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=RESULT, help="the JSON to write")
+    args = parser.parse_args(argv)
+    if args.picture is not None:
+        print(json.dumps(one(args)))
+        return
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in args.sizes:
+            picture, path = garment(size, 0.01, 1), Path(folder) / f"{size}.jpg"
+            path.write_bytes(picture.jpeg)
+            for threads in args.threads:
+                for name in args.rivals:
+                    rows.append(row(name, picture, path, threads, args) | {"stained_percent": 1})
+                    print(line(rows[-1]), file=sys.stderr, flush=True)
+    document = {"schema": "spotgrid.benchmark/v1", "name": "speed-rivals", "rows": rows, "origin": origin()}
+    args.out.write_text(json.dumps(document, indent=1) + "\n")
+    print(args.out)
+
+
+if __name__ == "__main__":
+    main()
