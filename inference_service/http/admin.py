@@ -67,7 +67,7 @@ def _add_keys(app: FastAPI, service: Service) -> None:
         return Response(status_code=204)
 
     route(app, "GET", "/v1/keys", listed, "The access keys, without their secrets", "id, name, scopes, times")
-    wanted = json_body('{"scopes": [...], "name": ..., "expires_days": ...}')
+    wanted = json_body("what the key may do", NewKey.model_json_schema())
     told = "the key, shown this once"
     route(app, "POST", "/v1/keys", create, "Make an access key", told, status=201, openapi_extra=wanted)
     told = "it is worthless from now on"

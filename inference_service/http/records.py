@@ -15,6 +15,7 @@ from inference_service.http.detect import PROTOBUF, deadline_of, wants_protobuf
 from inference_service.http.routing import JSON, answer, json_body, route
 from inference_service.ledger import TreatmentEvent
 from inference_service.ledger.garments import GarmentFacts
+from inference_service.ledger.treatments import MAX_EVENTS
 from model.calibration import Calibration
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 _Name = Annotated[str, Path(min_length=1, max_length=128)]
 _READ_FACTS: Final = TypeAdapter(GarmentFacts)
+_EVENTS: Final = {
+    "required": ["events"],
+    "properties": {"events": {"type": "array", "maxItems": MAX_EVENTS, "items": {"type": "object"}}},
+}
+_RIG: Final = {
+    "properties": {"site": {"type": ["string", "null"]}, "document": {"type": ["object", "null"]}},
+    "additionalProperties": False,
+}
 _FACTS: Final = tuple(item.name for item in fields(GarmentFacts) if item.name != "garment_id")
 
 
@@ -121,7 +130,7 @@ def _add_treatments(app: FastAPI, service: Service) -> None:
         pairs = zip(events, outcomes, strict=True)
         return answer({"results": [{"id": event.id, "outcome": outcome} for event, outcome in pairs]})
 
-    wanted = json_body('{"events": [spotgrid.treatment/v1, ...]}, at most 10,000')
+    wanted = json_body("spotgrid.treatment/v1 objects, at most 10,000", _EVENTS)
     told = "stored or duplicate for each event, all on disk"
     route(app, "POST", "/v1/treatments", treatments, "Record what a rig did", told, openapi_extra=wanted)
 
@@ -153,12 +162,12 @@ def _add_shop(app: FastAPI, service: Service) -> None:
         return answer({"id": garment_id})
 
     route(app, "GET", "/v1/rigs", rigs, "The rigs that are known", "each rig, when it was last seen, its last map")
-    wanted = json_body('{"site": ..., "document": {...}}')
+    wanted = json_body("what is left out stays as it was", _RIG)
     route(app, "PUT", "/v1/rigs/{rig_id}", put_rig, "Register a rig", "its id", openapi_extra=wanted)
     told = "each garment with its sides before and after, what was used, and its doses"
     path = "/v1/garments/{garment_id}"
     route(app, "GET", path, garments, "The garment of an id, or those of a ticket", told)
-    wanted = json_body("what the shop says of a garment; what is left out stays as it was")
+    wanted = json_body("what the shop says of a garment; what is left out stays as it was", _garment_schema())
     route(app, "PUT", path, put_garment, "Say what is known of a garment", "its id", openapi_extra=wanted)
 
 
@@ -169,3 +178,8 @@ def _object(document: Any, known: tuple[str, ...]) -> dict[str, Any]:
     if unknown:
         raise ServiceError("bad-request", f"{unknown[0]!r} is not known here; known: {', '.join(known)}")
     return document
+
+
+def _garment_schema() -> dict[str, Any]:
+    schema = _READ_FACTS.json_schema()
+    return {"properties": {name: schema["properties"][name] for name in _FACTS}, "additionalProperties": False}

@@ -40,9 +40,9 @@ def answer(document: Any, status: int = 200) -> Response:
     return Response(json.dumps(document, ensure_ascii=False, default=_plain), status, media_type=JSON)
 
 
-def json_body(description: str) -> dict[str, Any]:
+def json_body(description: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
     """What OpenAPI says of a body that a handler reads by itself."""
-    content = {JSON: {"schema": {"type": "object", "description": description}}}
+    content = {JSON: {"schema": {"type": "object", **(schema or {}), "description": description}}}
     return {"requestBody": {"required": True, "content": content}}
 
 

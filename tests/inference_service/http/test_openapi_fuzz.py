@@ -60,7 +60,8 @@ def test_no_call_that_openapi_can_describe_meets_a_fault(tmp_path: Path) -> None
             name = f"{operation.method.upper()} {operation.path}"
             seen[name] = _fuzz(operation, name, key, checker)
         print("\n".join(f"{name}: {sorted(statuses)}" for name, statuses in seen.items()))
-        assert len(seen) == sum(len(methods) for methods in document["paths"].values())
+        told = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+        assert told - set(seen) == {"GET /openapi.json"}, "which was read to get here"
         assert any(200 in statuses for statuses in seen.values())
         assert any(400 in statuses for statuses in seen.values())
 
@@ -81,6 +82,8 @@ def _fuzz(operation: Any, name: str, key: str, checker: jsonschema.Draft202012Va
     def calls(case: Any) -> None:
         if any(name.endswith(path) for path in COSTLY):
             case.query = {**(case.query or {}), "draws": 1000}
+        if name == "POST /v1/detect" and case.query and "mm_per_px" in case.query:
+            case.query = {"mm_per_px": 0.5}  # or hardly a body gets as far as the decoder
         answer = case.call(headers={"Authorization": f"Bearer {key}"}, timeout=120)
         statuses.add(answer.status_code)
         assert answer.status_code != 500, (case.as_curl_command(), answer.text)
