@@ -1,7 +1,11 @@
-"""Checkpoints: everything a run needs to go on, and the network alone for everybody else."""
+"""Checkpoints: everything a run needs to go on, and the network alone for everybody else.
+
+python -m training.checkpoint runs/mine/last.pt mine.pt    # the averaged weights alone, a quarter of the file
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,3 +95,33 @@ def start_from(network: SpotNet, path: Path) -> None:
         f"started from {path.name}: {len(fits)} of {len(own)} tensors; new: {', '.join(fresh) or 'none'}",
         file=sys.stderr,
     )
+
+
+def slim(path: Path, out: Path) -> None:
+    """Write a checkpoint's averaged weights alone: enough to export, and for `init=` of another run.
+
+    Raises:
+        ValueError: not a checkpoint.
+    """
+    data = read(path)
+    torch.save({key: data[key] for key in ("schema", "config", "step", "best", "ema")}, out)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `python -m training.checkpoint`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.checkpoint", description="Keep the averaged weights alone."
+    )
+    parser.add_argument("checkpoint", type=Path, help="a run's last.pt or best.pt")
+    parser.add_argument("out", type=Path, help="the file to write")
+    args = parser.parse_args(argv)
+    try:
+        slim(args.checkpoint, args.out)
+    except (ValueError, OSError) as error:
+        print(f"training.checkpoint: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

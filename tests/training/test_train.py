@@ -15,6 +15,7 @@ from datasets.scene import Scene, Stain, load, names, save
 from datasets.torch_data import SPECK_MM2, MiningSampler, SceneViews, _emphasis, _target, augment
 from model.network import CONTEXT, Contrast, SpotNet, load_imagenet
 from training.checkpoint import load_network, read, start_from
+from training.checkpoint import main as checkpoint_main
 from training.config import Config, configure, describe
 from training.loss import stain_loss
 from training.train import context_for, learning_rate, run
@@ -168,6 +169,14 @@ def test_a_run_learns_and_a_cut_run_goes_on(scenes: Path, tmp_path: Path) -> Non
     network = load_network(tmp_path / "last.pt")
     logits = look(network, load(scenes, "s0").image)
     assert logits.shape == (32 * (256 // 128), 32 * (256 // 128))
+
+
+def test_a_slim_checkpoint_holds_the_averaged_weights_alone(tiny_run: Path, tmp_path: Path) -> None:
+    assert checkpoint_main([str(tiny_run / "last.pt"), str(tmp_path / "slim.pt")]) == 0
+    whole, slim = load_network(tiny_run / "last.pt"), load_network(tmp_path / "slim.pt")
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), slim.state_dict().values(), strict=True))
+    assert set(read(tmp_path / "slim.pt")) == {"schema", "config", "step", "best", "ema"}
+    assert checkpoint_main([str(tmp_path / "none.pt"), str(tmp_path / "x.pt")]) == 1
 
 
 def test_bf16_learns_with_depthwise_convolutions_in_fp32(scenes: Path, tmp_path: Path) -> None:
