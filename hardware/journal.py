@@ -109,7 +109,9 @@ class Journal:
 
     def _count(self, why: str) -> None:
         self._db.execute("UPDATE counter SET value = value + 1 WHERE name = 'interruptions'")
-        self._tell("interrupted", why=why)
+        plan_id = self._open_plan()
+        about = {} if plan_id is None else {"plan_id": plan_id, **_whose(self._known_plan(plan_id).garment)}
+        self._tell("interrupted", why=why, **about)
 
     # A plan's life.
 

@@ -213,7 +213,7 @@ class Ledger:
         return self.database.read(check.check)
 
     def prune(self, maps_days: float | None) -> int:
-        """Delete maps older than so many days, with their cells; None keeps all. Totals of garments stay.
+        """Delete maps and scans older than so many days, with cells and strips; None keeps all. Totals stay.
 
         Returns:
             How many maps are gone.

@@ -14,7 +14,7 @@ from inference_service.errors import ServiceError
 from inference_service.ledger import garments
 from inference_service.ledger.clock import now, read_time, shown
 from inference_service.ledger.database import Database, in_commit_order
-from inference_service.ledger.tables import CELLS, INSPECTIONS
+from inference_service.ledger.tables import CELLS, INSPECTIONS, SCANS
 from model.grid import StainMap
 from model.taxonomy import CHEMISTRIES
 
@@ -158,5 +158,6 @@ def _summary(row: RowMapping) -> dict[str, Any]:
 
 
 def prune(connection: Connection, before: datetime) -> int:
-    """Delete maps recorded before a time, with their cells; returns how many."""
+    """Delete maps and scans from before a time, with cells and strips; returns how many maps."""
+    connection.execute(delete(SCANS).where(SCANS.c.started_at < before))
     return connection.execute(delete(INSPECTIONS).where(INSPECTIONS.c.recorded_at < before)).rowcount

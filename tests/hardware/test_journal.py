@@ -148,7 +148,8 @@ def test_a_shot_tells_its_garment_agent_and_time_even_after_a_restart(tmp_path: 
     journal.start(journal.remaining()[0])
     journal.close()  # as a crash leaves it: the plan is read from the disk again
     again = Journal(tmp_path / "rig.db")
-    doubt = next(event.body for event in again.pending() if event.body["kind"] == "doubt")
+    doubt, interrupted = (event.body for event in again.pending()[-2:])
+    assert (interrupted["kind"], interrupted["garment_id"], interrupted["plan_id"]) == ("interrupted", "G1", plan.id)
     assert (doubt["garment_id"], doubt["agent"]) == ("G1", step.agent)
     assert "seconds" not in doubt
     again.close()

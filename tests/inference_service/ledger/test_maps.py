@@ -120,10 +120,13 @@ def test_a_reader_that_follows_the_cursor_misses_no_map_of_many_writers(ledger: 
 
 def test_old_maps_go_and_totals_stay(ledger: Ledger) -> None:
     ledger.record_map(a_map("M1"), key_id="K1")
+    ledger.record_strip("S1", 0, "a" * 64, "K1")
     assert ledger.prune(maps_days=None) == 0
     assert ledger.prune(maps_days=1) == 0
+    assert ledger.strips("S1") == 1
     assert ledger.prune(maps_days=0) == 1
     assert ledger.map_json("M1") is None
+    assert ledger.strips("S1") == 0
     assert ledger.database.read(lambda c: c.execute(select(func.count()).select_from(CELLS)).scalar()) == 0
     assert ledger.garments("G1")[0]["stained_area_mm2"] == 200.0
     with pytest.raises(ServiceError, match="that is kept"):
