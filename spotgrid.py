@@ -152,6 +152,7 @@ def _schema(args: argparse.Namespace) -> int:
 
 def _schemas() -> dict[str, Callable[[], str]]:
     """Every room's formats: full name -> its JSON Schema's text."""
+    import hardware.flow_book
     import hardware.plan
     import inference_service.ledger.events
     import model.schema
@@ -160,7 +161,12 @@ def _schemas() -> dict[str, Callable[[], str]]:
     ours = {name: partial(model.schema.schema_text, name) for name in model.schema.SCHEMAS}
     events = inference_service.ledger.events
     prices = {name: partial(savings.schema.schema_text, name) for name in savings.schema.SCHEMAS}
-    rigs = {hardware.plan.SCHEMA: hardware.plan.schema_text, events.SCHEMA: events.schema_text}
+    flow = hardware.flow_book
+    rigs = {
+        hardware.plan.SCHEMA: hardware.plan.schema_text,
+        flow.SCHEMA: flow.schema_text,
+        events.SCHEMA: events.schema_text,
+    }
     return {**ours, **rigs, **prices}
 
 
