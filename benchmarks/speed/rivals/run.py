@@ -76,9 +76,11 @@ def network(name: str) -> Any:
 
 
 def exported(name: str, folder: Path) -> Path:
-    """The rival as an ONNX file for one tile."""
-    torch = import_module("torch")
+    """The rival as an ONNX file for one tile, made once."""
     path = folder / f"{name}.onnx"
+    if path.is_file():
+        return path
+    torch = import_module("torch")
     with torch.no_grad():
         program = torch.onnx.export(
             network(name), (torch.zeros(1, 3, TILE_PX, TILE_PX),), dynamo=True, verbose=False, input_names=["image"]
@@ -166,14 +168,11 @@ RIVALS: Final = ("lraspp", "unet", "sahi", "patchcore")
 
 
 def looker(name: str, weights: Path | None, threads: int) -> Look:
-    """A rival, ready: `sahi` slices around LR-ASPP."""
+    """A rival, ready."""
     if name == "patchcore":
         return patchcore(threads)
-    build = sahi_slices if name == "sahi" else all_tiles
-    if weights is not None:
-        return build(weights, threads)
-    with tempfile.TemporaryDirectory() as folder:
-        return build(exported("unet" if name == "unet" else "lraspp", Path(folder)), threads)
+    assert weights is not None  # `row` exports them in another process, so that torch is not in this one's memory
+    return (sahi_slices if name == "sahi" else all_tiles)(weights, threads)
 
 
 def one(args: argparse.Namespace) -> dict[str, Any]:
@@ -186,7 +185,9 @@ def one(args: argparse.Namespace) -> dict[str, Any]:
 def row(name: str, picture: Picture, path: Path, threads: int, args: argparse.Namespace) -> dict[str, Any]:
     """`one` in a child process."""
     arguments = ["--picture", str(path), "--rivals", name, "--threads", str(threads), "--repeat", str(args.repeat)]
-    arguments += [] if args.weights is None else ["--weights", str(args.weights)]
+    if name != "patchcore":
+        weights = args.weights or exported("unet" if name == "unet" else "lraspp", path.parent)  # sahi's is LR-ASPP
+        arguments += ["--weights", str(weights)]
     found = json.loads(child(["-m", "benchmarks.speed.rivals.run", *arguments]).splitlines()[-1])
     cells = found.pop("cells")
     trained = args.weights is not None and name != "patchcore"
