@@ -36,12 +36,6 @@ def deadline_of(context: Context, settings: Settings) -> float:
     return time.monotonic() + (settings.timeout_s if remaining is None else min(remaining, settings.timeout_s))
 
 
-def stream_deadline(context: Context) -> float | None:
-    """When the whole stream ends, of `time.monotonic`; None = it may last."""
-    remaining = context.time_remaining()
-    return None if remaining is None else time.monotonic() + remaining
-
-
 def scale_of(settings: pb.Settings) -> tuple[float | None, str | None]:
     """(mm_per_px, calibration_id): exactly one of them.
 

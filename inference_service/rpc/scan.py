@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from inference_service.rpc.scans import Scans, Session
 
 
-async def scan(
-    scans: Scans, key_id: str, requests: AsyncIterator[pb.ScanRequest], deadline: float | None
-) -> AsyncGenerator[pb.ScanResponse]:
+async def scan(scans: Scans, key_id: str, requests: AsyncIterator[pb.ScanRequest]) -> AsyncGenerator[pb.ScanResponse]:
     """Serve one stream of a scan, the first or one that goes on after a cut.
 
     gRPC's own flow control holds the caller back: nothing is read ahead here.
@@ -34,7 +32,7 @@ async def scan(
             yield pb.ScanResponse(done=session.done)
             return
         async for request in requests:
-            answer = await _step(session, holder, request, deadline)
+            answer = await _step(session, holder, request)
             yield answer
             if answer.HasField("done"):
                 return
@@ -50,11 +48,11 @@ async def _start(requests: AsyncIterator[pb.ScanRequest]) -> pb.ScanStart:
     raise ServiceError("bad-request", "the first message of a scan must be its start")
 
 
-async def _step(session: Session, holder: int, request: pb.ScanRequest, deadline: float | None) -> pb.ScanResponse:
+async def _step(session: Session, holder: int, request: pb.ScanRequest) -> pb.ScanResponse:
     match request.WhichOneof("message"):
         case "strip":
-            return pb.ScanResponse(result=await session.push(holder, request.strip, deadline))
+            return pb.ScanResponse(result=await session.push(holder, request.strip))
         case "finish":
-            return pb.ScanResponse(done=await session.finish(holder, request.finish.strips, deadline))
+            return pb.ScanResponse(done=await session.finish(holder, request.finish.strips))
         case _:
             raise ServiceError("bad-request", "after the start a scan has strips, then one finish")

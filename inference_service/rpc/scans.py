@@ -7,6 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -22,7 +23,6 @@ from model.packing import cells_json
 if TYPE_CHECKING:
     from inference_service.service import Service
     from model.cells import CellArrays
-    from model.detector import Detector
     from model.grid import StainMap
     from model.scan import Scan
 
@@ -69,24 +69,24 @@ class Session:
         async with self._lock:
             pass
 
-    async def push(self, holder: int, strip: pb.ScanStrip, deadline: float | None) -> pb.ScanResult:
+    async def push(self, holder: int, strip: pb.ScanStrip) -> pb.ScanResult:
         """Look at the next strip; its result is kept until the scan is over.
 
         Raises:
             ServiceError: bad-request, bad-picture, too-large (the strip was not taken), conflict (other pixels came
-                under this index, or another stream goes on with this scan), deadline, unavailable.
+                under this index, or another stream goes on with this scan), unavailable.
         """
-        return await _to_its_end(self._push(holder, strip, deadline))
+        return await _to_its_end(self._push(holder, strip))
 
-    async def finish(self, holder: int, strips: int, deadline: float | None) -> pb.ScanDone:
+    async def finish(self, holder: int, strips: int) -> pb.ScanDone:
         """All strips are here: make the map, and put it into the ledger.
 
         Raises:
-            ServiceError: bad-request, conflict, deadline, unavailable.
+            ServiceError: bad-request, conflict, unavailable.
         """
-        return await _to_its_end(self._finish(holder, strips, deadline))
+        return await _to_its_end(self._finish(holder, strips))
 
-    async def _push(self, holder: int, strip: pb.ScanStrip, deadline: float | None) -> pb.ScanResult:
+    async def _push(self, holder: int, strip: pb.ScanStrip) -> pb.ScanResult:
         async with self._lock:
             self._check(holder)
             index = len(self.results)
@@ -94,14 +94,14 @@ class Session:
                 wanted = "the scan is finished" if self._finished is not None else f"strip {index} is wanted next"
                 raise ServiceError("bad-request", f"strip {strip.index} came, but {wanted}")
             try:
-                cells = await self._in_pool(lambda _: self._look(strip.picture), deadline)
+                cells = await self._in_pool(lambda: self._look(strip.picture))
                 digest = hashlib.sha256(strip.picture).hexdigest()
                 # Only now: what the ledger calls a strip must not need its picture again while this service lives.
                 await asyncio.to_thread(
                     self.service.ledger.record_strip, self.start.scan_id, index, digest, self.key_id
                 )
             except ServiceError as error:
-                self.broken = error.kind.slug not in {"bad-request", "bad-picture", "too-large", "overloaded"}
+                self.broken = error.kind.slug not in {"bad-request", "bad-picture", "too-large"}
                 raise
             except BaseException:
                 self.broken = True
@@ -117,7 +117,7 @@ class Session:
         except ValueError as error:  # the strip was not taken
             raise ServiceError("bad-request", str(error)) from None
 
-    async def _finish(self, holder: int, strips: int, deadline: float | None) -> pb.ScanDone:
+    async def _finish(self, holder: int, strips: int) -> pb.ScanDone:
         async with self._lock:
             self._check(holder)
             if strips != len(self.results) or not strips:
@@ -129,9 +129,9 @@ class Session:
                 return self.done
             if self._finished is None:
                 try:
-                    self._finished = await self._in_pool(lambda _: self.scan.finish(), deadline)
-                except BaseException as error:
-                    self.broken = not (isinstance(error, ServiceError) and error.kind.slug == "overloaded")
+                    self._finished = await self._in_pool(self.scan.finish)
+                except BaseException:
+                    self.broken = True
                     raise
             cells, stain_map = self._finished
             stain_map = replace(stain_map, age_ms=stain_map.age_ms + self.start.age_ms)
@@ -155,19 +155,23 @@ class Session:
         if holder != self.holder:
             raise ServiceError("conflict", "another stream goes on with this scan: let only one send it")
         if self.broken:
-            raise ServiceError("unavailable", "this scan broke off: open its id again and send it anew", 0.1)
+            raise _gone()
 
-    async def _in_pool(self, work: Callable[[Detector], T], deadline: float | None) -> T:
-        """Work in the engine's pool; a full queue is waited out, since a strip is never dropped."""
-        while True:
+    async def _in_pool(self, work: Callable[[], T]) -> T:
+        """Work in the engine's pool. A strip is never dropped: a full queue is waited out, and slow work too."""
+        while not self.broken:
+            outcome: Future[T] = Future()
+            wait_s = _LONGEST_WAIT_S
             try:
-                return await self.service.engine.run(work, deadline=deadline)
+                await self.service.engine.run(lambda _, outcome=outcome: _settle(outcome, work))  # type: ignore[misc]
             except ServiceError as error:
-                wait_s = min(error.retry_after_s or _LONGEST_WAIT_S, _LONGEST_WAIT_S)
-                late = deadline is not None and time.monotonic() + wait_s >= deadline
-                if error.kind.slug != "overloaded" or late:
+                if error.kind.slug not in {"overloaded", "deadline"}:
                     raise
+                wait_s = min(error.retry_after_s or _LONGEST_WAIT_S, _LONGEST_WAIT_S)
+            if not outcome.cancel():  # it has begun, and ends even where the engine's patience has ended
+                return await asyncio.wrap_future(outcome)
             await asyncio.sleep(wait_s)
+        raise _gone()
 
 
 class Scans:
@@ -251,6 +255,20 @@ class Scans:
         session.lease.close()
         if self._sessions.get(session.start.scan_id) is session:
             del self._sessions[session.start.scan_id]
+
+
+def _gone() -> ServiceError:
+    return ServiceError("unavailable", "this scan broke off: open its id again and send it anew", 0.1)
+
+
+def _settle(outcome: Future[T], work: Callable[[], T]) -> None:
+    """Do `work` unless nobody waits for it any more."""
+    if not outcome.set_running_or_notify_cancel():
+        return
+    try:
+        outcome.set_result(work())
+    except BaseException as error:
+        outcome.set_exception(error)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -19,7 +19,7 @@ from inference_service.proto.spotgrid.v1 import stain_detection_pb2_grpc as pb_g
 from inference_service.rpc import scan, treatments, watch
 from inference_service.rpc.guard import CALLER, Guard
 from inference_service.rpc.health import DETECTION, Health
-from inference_service.rpc.requests import deadline_of, detect_request, ledger_fields, stream_deadline
+from inference_service.rpc.requests import deadline_of, detect_request, ledger_fields
 from inference_service.rpc.scans import Scans
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Detection(pb_grpc.StainDetectionServicer):
 
     async def Scan(self, requests: AsyncIterator[pb.ScanRequest], context: Any) -> AsyncIterator[pb.ScanResponse]:
         """One garment in strips."""
-        async with aclosing(scan.scan(self.scans, CALLER.get().id, requests, stream_deadline(context))) as responses:
+        async with aclosing(scan.scan(self.scans, CALLER.get().id, requests)) as responses:
             async for response in responses:
                 yield response
 

@@ -76,6 +76,9 @@ def test_changed_messages_are_refused_clearly(tmp_path: Path) -> None:
             at = rng.randrange(len(messages))
             messages[at] = mutated(rng, messages[at])
             error = await send(called, name, messages)
+            while error is not None and "Internal error from Core" in str(error.details()):
+                # grpc.aio's own: it was still writing when the refusal came, and then forgets what the refusal said.
+                error = await send(called, name, messages)
             if error is None:
                 continue
             refused += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from inference_service import wire
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
 from inference_service.proto.spotgrid.v1 import stain_map_pb2 as map_pb
 from inference_service.rpc import scans as scans_module
+from model.scan import Scan
 from tests.inference_service.kit import Slow
 from tests.inference_service.rpc.calls import (
     Called,
@@ -303,6 +305,22 @@ def test_a_full_queue_holds_a_scan_back_and_drops_nothing(tmp_path: Path, monkey
         assert (await blocking).stain_map.cells
 
     with_calls(tmp_path, steps, queue_size=0, workers=1)
+
+
+def test_a_strip_may_take_longer_than_a_picture_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Scan.push
+
+    naps = [0.3]
+
+    def slowly(scan: Scan, pixels: Any) -> Any:
+        time.sleep(naps.pop() if naps else 0)
+        return real(scan, pixels)
+
+    async def steps(called: Called) -> None:
+        monkeypatch.setattr(Scan, "push", slowly)
+        assert len(await whole(called)) == len(STRIPS) + 2
+
+    with_calls(tmp_path, steps, timeout_s=0.1)
 
 
 def test_scans_that_nobody_comes_back_for_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
