@@ -114,12 +114,15 @@ def test_a_mirrored_picture_is_told() -> None:
         find(cameras.BOARD, grey(np.ascontiguousarray(sheet[:, ::-1])), "a.png")
 
 
-@pytest.mark.parametrize("other", [Board.named("a4"), Board.named("a3", 20)], ids=["a4", "smaller squares"])
+@pytest.mark.parametrize(
+    "other", [Board.named("a4"), pytest.param(Board.named("a3", 20), marks=pytest.mark.slow)], ids=["a4", "a3-20"]
+)
 def test_another_board_is_told(other: Board) -> None:
     with pytest.raises(RigError, match="it shows another board than a3, 11 x 15 squares of 25 mm"):
         find(cameras.BOARD, grey(other.draw(2)), "a.png")
 
 
+@pytest.mark.slow
 def test_a_board_of_another_maker_is_told() -> None:
     dictionary = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_1000)
     foreign = cv2.aruco.CharucoBoard((9, 12), 20.0, 15.0, dictionary).generateImage((360, 480), marginSize=10)

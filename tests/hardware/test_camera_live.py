@@ -252,7 +252,7 @@ def test_without_aravis_the_way_to_it_is_told() -> None:
         "import ctypes.util\nctypes.util.find_library = lambda name: None\n"
         "from hardware.camera import open_camera\n"
         "with open_camera('genicam:') as camera:\n"
-        "    try:\n        camera.frame(within_s=2)\n"
+        "    try:\n        camera.frame(within_s=1)\n"
         "    except Exception as error:\n        print(error)\n"
     )
     root = Path(__file__).resolve().parents[2]
