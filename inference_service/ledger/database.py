@@ -6,14 +6,15 @@ polling. PostgreSQL is never left with `synchronous_commit = off`. "Acknowledged
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, insert, text
+from sqlalchemy import Connection, Dialect, Engine, Executable, Table, create_engine, event, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -62,6 +63,7 @@ class Database:
         self._kept: dict[str, Executable] = {}
         self._writer = self.engine.execution_options(spotgrid_writes=True)
         if self.is_sqlite:
+            event.listen(self.engine, "do_connect", _make_private)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
@@ -179,6 +181,12 @@ def _parse(url: str) -> URL:
         if not Path(file).resolve().parent.is_dir():
             raise ServiceError("unavailable", f"the ledger {parsed} lies in a folder that does not exist: make it")
     return parsed
+
+
+def _make_private(_: Dialect, __: ConnectionPoolEntry, arguments: tuple[Any, ...], ___: dict[str, Any]) -> None:
+    """A new file is its owner's alone, whatever the umask; SQLite gives its log the same rights."""
+    with suppress(OSError):  # it is there, or connecting says why it cannot be
+        os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _prepare_sqlite(raw: Any, _: ConnectionPoolEntry) -> None:

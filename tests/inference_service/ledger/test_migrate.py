@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import stat
 import threading
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -65,6 +68,18 @@ def test_many_may_open_a_new_ledger_at_once(url: str) -> None:
     for ledger in opened:
         ledger.ping()
         ledger.close()
+
+
+def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        ledger = Ledger.open(f"sqlite:///{tmp_path / 'spotgrid.db'}")
+        ledger.record_map(a_map(), key_id="K1")
+        rights = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        ledger.close()
+    finally:
+        os.umask(before)
+    assert rights == dict.fromkeys(("spotgrid.db", "spotgrid.db-wal", "spotgrid.db-shm"), 0o600)
 
 
 def test_versions_form_one_line_from_0001() -> None:
