@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +18,7 @@ import numpy as np
 from fastapi import FastAPI
 from PIL import Image
 
+from inference_service.command import serve
 from inference_service.http.app import create_app
 from inference_service.service import Service
 from inference_service.settings import Settings
@@ -103,12 +107,40 @@ def with_service(
     asyncio.run(body())
 
 
+@dataclass
+class Running:
+    """A real server on a free port, in a thread with an event loop of its own."""
+
+    url: str
+    service: Service
+    thread: threading.Thread
+    ask_to_stop: Callable[[], object]
+
+
+@contextmanager
+def running(folder: Path, **given: Any) -> Iterator[Running]:
+    """`spotgrid serve` in a thread, ready, until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    service = Service.build(settings(folder, port=port, grpc_port=0, **given))
+    loop, stop, url = asyncio.new_event_loop(), asyncio.Event(), f"http://127.0.0.1:{port}"
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve(service, stop)))
+    thread.start()
+    try:
+        with httpx.Client(base_url=url, transport=httpx.HTTPTransport(retries=50), timeout=120) as client:
+            while client.get("/readyz").status_code != 200:
+                time.sleep(0.02)
+        yield Running(url, service, thread, lambda: loop.call_soon_threadsafe(stop.set))
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(120)
+        loop.close()
+
+
 class Slow:
     """Makes the engine's work wait until it is let go, so that queues fill at will."""
 
     def __init__(self, monkeypatch: Any) -> None:
-        import threading
-
         self.go = threading.Event()
         self.started = threading.Semaphore(0)
         real = Detector.detect

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jsonschema
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from inference_service.command import serve
-from inference_service.service import Service
 from tests.inference_service import kit
 
 EXAMPLES = int(os.environ.get("SPOTGRID_CAMPAIGN_EXAMPLES", "20"))
@@ -25,36 +17,17 @@ COSTLY = ("/v1/reports/savings",)
 """A report is a second of arithmetic: fewer of them."""
 
 
-@contextmanager
-def running(folder: Path) -> Iterator[tuple[str, Service]]:
-    """A real server in a thread with a loop of its own; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
-    service = Service.build(kit.settings(folder, port=port, grpc_port=0, drain_s=1, models_dir=folder))
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve(service, stop)))
-    thread.start()
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=20)) as client:
-            while client.get("/readyz").status_code != 200:
-                pass
-        yield f"http://127.0.0.1:{port}", service
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(60)
-        loop.close()
-
-
 @pytest.mark.slow
 def test_no_call_that_openapi_can_describe_meets_a_fault(tmp_path: Path) -> None:
     import schemathesis
 
-    with running(tmp_path) as (url, service):
-        key = service.keys.create(["detect", "actuate", "report", "admin"])[1]
-        schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    with kit.running(tmp_path, drain_s=1, models_dir=tmp_path) as served:
+        key = served.service.keys.create(["detect", "actuate", "report", "admin"])[1]
+        schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
         document: dict[str, Any] = schema.raw_schema
         checker = jsonschema.Draft202012Validator(document["components"]["schemas"]["Problem"])
         seen: dict[str, set[int]] = {}
+        found: Any
         for found in schema.get_all_operations():
             operation = found.ok()
             name = f"{operation.method.upper()} {operation.path}"
