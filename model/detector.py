@@ -157,22 +157,20 @@ class Detector:
         check_size(image, place)
         if place.grid != previous.grid:
             raise ValueError(f"the picture lies on {place.grid}, the map before on {previous.grid}: detect anew")
-        if threshold is None and preset is None:
-            threshold, preset = previous.threshold, previous.preset
-        else:
-            threshold, preset = self.operating_point(threshold, preset)
+        kept = threshold is None and preset is None
+        at = (previous.threshold, previous.preset) if kept else self.operating_point(threshold, preset)
         cells = in_question(previous)
         if worthwhile(cells, self.info.core_px):
-            found, unseen = look_again(image, place, self._network, threshold, cells)
+            found, unseen = look_again(image, place, self._network, at[0], cells)
         else:
-            found, unseen = restricted(self.detect(image, calibration=place, threshold=threshold), cells)
+            found, unseen = restricted(self.detect(image, calibration=place, threshold=at[0]), cells)
         return StainMap(
             **vars(found),
             **geometry(place),
             unseen=np.concatenate([previous.unseen[~cells[tuple(previous.unseen.T)]], unseen]),
             model=self.info.id,
-            threshold=threshold,
-            preset=preset,
+            threshold=at[0],
+            preset=at[1],
             source=source,
             garment_id=previous.garment_id,
             captured_at=captured_at,
