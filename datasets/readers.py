@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.picture import PictureError, read_picture
-from model.taxonomy import SOURCES
+from model.taxonomy import CHEMISTRIES, SOURCES
 
 PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -78,10 +78,10 @@ class BoxedPhoto:
 def chemistry_of(name: str) -> str | None:
     """The chemistry that a file's or class's name tells: `blood_0003` -> protein; None when it tells none.
 
-    Both our own source names (`model.taxonomy.SOURCES`) and the RushWash names are known.
+    Our own source names (`model.taxonomy.SOURCES`), the RushWash names and the chemistries themselves are known.
     """
     stem = name.lower().rstrip("0123456789").rstrip("_- ")
-    return SOURCES.get(stem) or RUSHWASH_CHEMISTRY.get(stem)
+    return SOURCES.get(stem) or RUSHWASH_CHEMISTRY.get(stem) or (stem if stem in CHEMISTRIES else None)
 
 
 def picture_paths(folder: Path) -> list[Path]:
@@ -211,7 +211,8 @@ def parse_boxes(text: str, classes: int) -> list[tuple[int, tuple[float, float, 
         if not fields:
             continue
         if len(fields) != 5:
-            hint = "polygons are not read, export boxes" if len(fields) > 5 else "write: class x y width height"
+            known = "polygons are not read here, python -m datasets.prepare does"
+            hint = known if len(fields) > 5 else "write: class x y width height"
             raise ValueError(f"line {number} has {len(fields)} values, a box has 5; {hint}")
         try:
             index, box = int(fields[0]), tuple(float(value) for value in fields[1:])
