@@ -10,9 +10,10 @@
 --cache keeps the rendered test set for the next time; --share takes the first share of each of its parts, and --limit
 the first pictures of any set: results of either say so, and are no score.
 
-Tables (Markdown) go to stdout, messages to stderr. With --out: metrics.json with where the figures come from, overlays
-and contact sheets of failures; pictures made of other people's photos are refused where git would take them up. Each
-look at eval_dev is logged in training/EVAL_DEV_LOG.md first, at most twenty of them.
+Tables (Markdown) go to stdout, messages to stderr. With --out: metrics.json with where the figures come from,
+pictures.json with the counts of each picture (training.compare), overlays and contact sheets of failures; pictures made
+of other people's photos are refused where git would take them up. Each look at eval_dev is logged in
+training/EVAL_DEV_LOG.md first, at most twenty of them.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ from training.tables import photo_tables, scene_tables
 from training.truth import truth_of
 
 SCHEMA: Final = "spotgrid.metrics/v1"
+PICTURES_SCHEMA: Final = "spotgrid.pictures/v1"
+PICTURES_FILE: Final = "pictures.json"
+"""Beside metrics.json: the counts of each picture, for `training.compare`."""
+PER_PICTURE: Final = "per_picture"
 
 
 def evaluate_scenes(
@@ -63,7 +68,9 @@ def evaluate_scenes(
         ValueError: no scene came.
     """
     score = SceneScore(threshold, subject.names_chemistry, seed)
+    count = 0
     for number, scene in enumerate(scenes):
+        count = number + 1
         truth = truth_of(scene.coverage, scene.stain_id, scene.stains)
         prediction = subject.look(scene.image, CANVAS_MM_PER_PX)
         outcome = score.add(truth, prediction, str(scene.meta.get("part", "scenes")))
@@ -75,7 +82,7 @@ def evaluate_scenes(
             false, missed = outcome.false_cells * prediction.confidence, outcome.missed_cells * area
             album.failures("false_cells", false, name, scene.image, CANVAS_MM_PER_PX, masks)
             album.failures("missed_cells_mm2", missed, name, scene.image, CANVAS_MM_PER_PX, masks)
-    return score.summary()
+    return score.summary() | _named(score, [f"{number:05d}" for number in range(count)])
 
 
 def evaluate_clean(
@@ -83,7 +90,9 @@ def evaluate_clean(
 ) -> dict[str, Any]:
     """Score whole photos without any stain: every listed cell is false. Arguments as `evaluate_scenes`."""
     score = SceneScore(threshold, subject.names_chemistry, seed)
+    names = []
     for photo in photos:
+        names.append(photo.name)
         prediction = subject.look(photo.image, photo.mm_per_px)
         nothing = np.zeros(prediction.stained.shape, np.float32)
         outcome = score.add(truth_of(nothing, nothing.astype(np.int16), ()), prediction, "clean photos")
@@ -93,7 +102,7 @@ def evaluate_clean(
             album.overlay(photo.name, photo.image, stained, None)
             false = outcome.false_cells * prediction.confidence
             album.failures("false_cells", false, photo.name, photo.image, photo.mm_per_px, masks)
-    return score.summary()
+    return score.summary() | _named(score, names)
 
 
 def evaluate_photos(
@@ -101,13 +110,20 @@ def evaluate_photos(
 ) -> dict[str, Any]:
     """Score real photos by masks or boxes in pixels. Arguments as `evaluate_scenes`."""
     score = PhotoScore(threshold, subject.names_chemistry, seed)
+    names = []
     for photo in photos:
+        names.append(photo.name)
         prediction = subject.look(photo.image, photo.mm_per_px)
         score.add(photo.truth, prediction, photo.mm_per_px)
         if album is not None:
             stained = photo_mask(prediction.at(threshold).stained, photo.image.shape[:2], photo.mm_per_px)
             album.overlay(photo.name, photo.image, stained, photo.truth.mask())
-    return score.summary()
+    return score.summary() | _named(score, names)
+
+
+def _named(score: SceneScore | PhotoScore, names: list[str]) -> dict[str, Any]:
+    """The counts of each picture, under its name."""
+    return {PER_PICTURE: [{"picture": name, **row} for name, row in zip(names, score.per_picture(), strict=True)]}
 
 
 TABLES: Final = {"scenes": scene_tables, "photos": photo_tables, "clean": scene_tables}
@@ -120,13 +136,14 @@ def evaluate(
     out: Path | None = None,
     seed: int = 0,
     limit: int | None = None,
+    overlays: int | None = None,
 ) -> dict[str, Any]:
     """Score a set by the rules of its kind, showing progress on a terminal; with `out`, pictures are drawn there.
 
     Raises:
         ValueError: the set is empty.
     """
-    album = None if out is None else Album(out, overlays=200 if given.kind == "photos" else 24)
+    album = None if out is None else Album(out, overlays=overlays or (200 if given.kind == "photos" else 24))
     bar = partial(tqdm, desc=given.name, total=_total(given.count, limit), disable=not sys.stderr.isatty())
     if given.kind == "scenes":
         result = evaluate_scenes(subject, bar(islice(given.scenes, limit)), threshold, album, seed)
@@ -161,6 +178,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--share", type=float, default=1.0, metavar="F", help="testset: the first share of each part, 0 to 1"
     )
     parser.add_argument("--cache", type=Path, metavar="DIR", help="testset: keep rendered scenes there for next time")
+    parser.add_argument("--overlays", type=int, metavar="N", help="draw N pictures whole (default 24, photos 200)")
     parser.add_argument("--mm-per-px", type=float, metavar="F", help="scale of a folder's photos, 0.02 to 5")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: every usable one)")
@@ -181,6 +199,8 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(f"--threshold is {args.threshold}; it must be {CURVE_FLOOR} to 1")
     if args.limit is not None and args.limit < 1:
         raise ValueError(f"--limit is {args.limit}; it must be at least 1")
+    if args.overlays is not None and args.overlays < 1:
+        raise ValueError(f"--overlays is {args.overlays}; it must be at least 1")
     if not 0 < args.share <= 1:
         raise ValueError(f"--share is {args.share}; it must be above 0, at most 1")
     if args.mm_per_px is not None and not 0.02 <= args.mm_per_px <= 5:
@@ -239,7 +259,7 @@ def run(args: argparse.Namespace) -> int:
         if args.set == "eval_dev":
             left = eval_dev_log.append(f"{subject.name}, threshold {threshold:g}", args.purpose, args.log_eval_dev)
             _tell(f"eval_dev: this look is logged, {left} are left")
-        result = evaluate(subject, given, threshold, args.out, args.seed, args.limit)
+        result = evaluate(subject, given, threshold, args.out, args.seed, args.limit, args.overlays)
     except (ValueError, OSError, ModelFileError, ReaderError, eval_dev_log.EvalDevSpent) as error:
         _tell(str(error))
         return 1
@@ -253,12 +273,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(document: dict[str, Any], out: Path | None) -> None:
-    """Tables to stdout, everything to `out`/metrics.json."""
+    """Tables to stdout, figures to `out`/metrics.json, the counts of each picture to `out`/pictures.json."""
+    rows = document.pop(PER_PICTURE)
     print(f"## {document['set']}: {document['origin']['subject']}\n\n{TABLES[document['kind']](document)}")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(document, indent=1, ensure_ascii=False)
         (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        told = {"schema": PICTURES_SCHEMA, "pictures": rows}
+        (out / PICTURES_FILE).write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _tell(line: str) -> None:

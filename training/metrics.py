@@ -159,6 +159,21 @@ class SceneScore:
             result["chemistry"] = table.chemistry()
         return result
 
+    def per_picture(self) -> list[dict[str, Any]]:
+        """Counts of each picture in the order of adding: what `training.compare` pairs and resamples.
+
+        `hit`, `false`, `missed` are cells by the rule of every stain, `plain_*` of plain ones; `clean_*` speak of
+        pictures without any stain, and are 0 elsewhere.
+        """
+        table = _Table(
+            np.concatenate(self._cells), np.concatenate(self._stains), self._parts, self.threshold, self.seed
+        )
+        columns = table.per_picture()
+        return [
+            {"part": part, **{key: round(float(column[i]), 6) for key, column in columns.items()}}
+            for i, part in enumerate(self._parts)
+        ]
+
 
 class _Table:
     """The collected rows, with the figures that are made of them."""
@@ -180,6 +195,19 @@ class _Table:
         listed = self.cells["confidence"] >= threshold
         stained, clean = label == STAINED, label == CLEAN
         return self._count(listed & stained), self._count(listed & clean), self._count(~listed & stained)
+
+    def per_picture(self) -> dict[str, NDArray[np.float64]]:
+        """Counts by picture, float64 (pictures,) each; see `SceneScore.per_picture`."""
+        listed, judged = self._count(self.cells["confidence"] >= self.threshold), self._judged_m2()
+        columns = {"clean_listed": self.clean * listed, "clean_m2": self.clean * judged}
+        for prefix, scope in (("", EVERY_STAIN), ("plain_", PLAIN_STAINS)):
+            counts = self._confusion(scope, self.threshold)
+            columns |= {prefix + key: value for key, value in zip(("hit", "false", "missed"), counts, strict=True)}
+            stains = self.stains[scope.holds(self.stains["area_mm2"], self.stains["delta_e"])]
+            n, found = len(self.parts), stains["confidence"] >= self.threshold
+            columns[prefix + "stains"] = np.bincount(stains["picture"], minlength=n).astype(np.float64)
+            columns[prefix + "found"] = np.bincount(stains["picture"][found], minlength=n).astype(np.float64)
+        return columns
 
     def cells_by_scope(self) -> list[dict[str, Any]]:
         """Precision, recall and F1 of cells, over the whole set and over the pictures with stains."""

@@ -128,6 +128,10 @@ class PhotoScore:
             result["chemistry"] = self._chemistry(bootstrap)
         return result
 
+    def per_picture(self) -> list[dict[str, Any]]:
+        """Counts of each photo in the order of adding: what `training.compare` pairs and resamples."""
+        return [{"part": "photos", **vars(outcome)} for _, outcome, _ in self._rows]
+
     def _chemistry(self, bootstrap: Bootstrap) -> dict[str, Any]:
         known = [i for i, (truth, _, _) in enumerate(self._rows) if truth.chemistry is not None]
         truth = np.array([self._rows[i][0].chemistry for i in known], np.int8)
