@@ -221,7 +221,10 @@ class Ledger:
         if maps_days is None:
             return 0
         before = now() - timedelta(days=maps_days)
-        return self._write(lambda connection: maps.prune(connection, before))
+        gone = 0
+        while any(some := self._write(lambda connection: maps.prune(connection, before))):
+            gone += some[0]
+        return gone
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         return self.database.write(work)

@@ -19,6 +19,8 @@ from model.grid import StainMap
 from model.taxonomy import CHEMISTRIES
 
 MAX_PAGE: Final = 1000
+PRUNED: Final = 100
+"""Maps that go in one transaction: others who write wait a moment only."""
 _LOCK: Final = 0x5907_0002
 
 # Made once: making a statement takes as long as running it.
@@ -157,7 +159,10 @@ def _summary(row: RowMapping) -> dict[str, Any]:
     }
 
 
-def prune(connection: Connection, before: datetime) -> int:
-    """Delete maps and scans from before a time, with cells and strips; returns how many maps."""
-    connection.execute(delete(SCANS).where(SCANS.c.started_at < before))
-    return connection.execute(delete(INSPECTIONS).where(INSPECTIONS.c.recorded_at < before)).rowcount
+def prune(connection: Connection, before: datetime) -> tuple[int, int]:
+    """Delete some maps and scans from before a time, with cells and strips; returns how many of each."""
+    gone = []
+    for key, moment in ((INSPECTIONS.c.seq, INSPECTIONS.c.recorded_at), (SCANS.c.id, SCANS.c.started_at)):
+        some = select(key).where(moment < before).order_by(moment).limit(PRUNED)
+        gone.append(connection.execute(delete(key.table).where(key.in_(some))).rowcount)
+    return gone[0], gone[1]

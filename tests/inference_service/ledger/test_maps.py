@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
 from inference_service.errors import ServiceError
+from inference_service.ledger import maps
 from inference_service.ledger.ledger import Ledger
 from inference_service.ledger.tables import CELLS, INSPECTIONS
 from model.grid import StainMap
@@ -116,6 +118,24 @@ def test_a_reader_that_follows_the_cursor_misses_no_map_of_many_writers(ledger: 
     for writer in writers:
         writer.join()
     assert sorted(seen) == sorted(f"M{w}-{n}" for w in range(4) for n in range(12))
+
+
+def test_old_maps_go_a_few_at_a_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who records meanwhile waits for a hundred maps, not for a year of them."""
+    monkeypatch.setattr(maps, "PRUNED", 2)
+    for n in range(5):
+        ledger.record_map(a_map(f"M{n}"), key_id="K1")
+        ledger.record_strip(f"S{n}", 0, "a" * 64, "K1")
+    sizes: list[tuple[int, int]] = []
+    real = maps.prune
+
+    def watched(*words: Any) -> tuple[int, int]:
+        sizes.append(real(*words))
+        return sizes[-1]
+
+    monkeypatch.setattr(maps, "prune", watched)
+    assert ledger.prune(maps_days=0) == 5
+    assert sizes == [(2, 2), (2, 2), (1, 1), (0, 0)]
 
 
 def test_old_maps_go_and_totals_stay(ledger: Ledger) -> None:
