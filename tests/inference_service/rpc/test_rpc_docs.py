@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.link.profiles import PROFILES, Figure
 from inference_service.errors import KINDS
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
 from inference_service.rpc import health, problems, scans, server, treatments
@@ -47,3 +48,12 @@ def test_limits_are_the_codes() -> None:
 
 def test_every_setting_of_a_picture_is_told() -> None:
     assert [field.name for field in pb.Settings.DESCRIPTOR.fields if f"`{field.name}`" not in PAGE] == []
+
+
+def test_links_are_told_with_their_marks() -> None:
+    def shown(figure: Figure) -> str:
+        return f"{figure.value:g}{'*' if figure.mark == 'published' else ''}"
+
+    for profile in PROFILES.values():
+        ways = (profile.up_mbit_s, profile.down_mbit_s, profile.one_way_ms, profile.jitter_ms, profile.loss)
+        assert f"| `{profile.name}` | {' | '.join(map(shown, ways))} |" in PAGE
