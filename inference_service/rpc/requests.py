@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from inference_service.engine import DetectRequest
 from inference_service.errors import ServiceError
+from model.calibration import MM_PER_PX
 
 if TYPE_CHECKING:
     from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
@@ -44,6 +45,9 @@ def scale_of(settings: pb.Settings) -> tuple[float | None, str | None]:
     """
     given = settings.WhichOneof("scale")
     if given == "mm_per_px":
+        low, high = MM_PER_PX
+        if not low <= settings.mm_per_px <= high:
+            raise ServiceError("bad-request", f"mm_per_px is {settings.mm_per_px:g}; allowed {low:g} to {high:g}")
         return settings.mm_per_px, None
     if given == "calibration_id" and 0 < len(settings.calibration_id) <= 200:
         return None, settings.calibration_id

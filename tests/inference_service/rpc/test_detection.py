@@ -68,6 +68,7 @@ WRONG: list[tuple[pb.DetectRequest, str, str]] = [
     (pb.DetectRequest(picture=png(cloth())), "bad-request", "mm_per_px"),
     (pb.DetectRequest(picture=png(cloth()), settings=pb.Settings(mm_per_px=99)), "bad-request", "0.02"),
     (pb.DetectRequest(picture=png(cloth()), settings=pb.Settings(mm_per_px=float("nan"))), "bad-request", "mm"),
+    (pb.DetectRequest(picture=png(cloth()), settings=pb.Settings(mm_per_px=1e300)), "bad-request", "0.02"),
     (pb.DetectRequest(picture=png(cloth()), settings=pb.Settings(calibration_id="none")), "not-found", "calibration"),
     (pb.DetectRequest(picture=png(cloth()), settings=pb.Settings(calibration_id="")), "bad-request", "calibration"),
     (detect_request(threshold=2.0), "bad-request", "threshold"),
