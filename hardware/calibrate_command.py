@@ -1,4 +1,4 @@
-"""`spotgrid calibrate`: print a board, solve a calibration from pictures, check one that exists."""
+"""`spotgrid calibrate`: print a board, take pictures, solve a calibration from them, check one that exists."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware import camera_command
 from hardware.errors import RigError
 from model.picture import PictureError, read_picture
 
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `spotgrid calibrate`."""
     parser.description = "Where each pixel of a camera lies on the table, and how far that may be off."
-    below = parser.add_subparsers(dest="part", required=True, metavar="{board,run,check}")
+    below = parser.add_subparsers(dest="part", required=True, metavar="{board,take,run,check,lens}")
     board = below.add_parser("board", help="write the board as a PDF, true to scale", allow_abbrev=False)
     _board_arguments(board)
     board.add_argument("--out", type=Path, default=Path("board.pdf"), metavar="FILE", help="default: board.pdf")
+    camera_command.take_arguments(below.add_parser("take", help="take pictures with a camera", allow_abbrev=False))
     solve = below.add_parser("run", help="solve a calibration from pictures", allow_abbrev=False)
     _run_arguments(solve)
     check = below.add_parser("check", help="say whether a calibration may be used", allow_abbrev=False)
     _check_arguments(check)
+    lens = below.add_parser("lens", help="light, dirt and blur against a reference", allow_abbrev=False)
+    camera_command.lens_arguments(lens)
 
 
 def _board_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +73,14 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Carry out the command: 0 done and usable, 1 refused or not written, 2 the call was wrong."""
     try:
-        return {"board": _board, "run": _run, "check": _check}[args.part](args)
+        parts = {
+            "board": _board,
+            "run": _run,
+            "check": _check,
+            "take": camera_command.take,
+            "lens": camera_command.lens,
+        }
+        return parts[args.part](args)
     except (ValueError, PictureError) as error:
         print(f"spotgrid calibrate {args.part}: {error}", file=sys.stderr)
         return 2

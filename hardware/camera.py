@@ -6,6 +6,7 @@ source that fails is closed and opened again after a pause that doubles. Times a
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -171,10 +172,11 @@ class LiveCamera:
                     if (shot := self._source.read()) is not None:
                         self._publish(*shot)
                         pause = first
-            except CameraError as error:
-                reason = str(error).removeprefix(f"camera {self.name}: ").removeprefix("camera ")
+            except Exception as error:  # a driver can raise anything, and a thread that dies would never tell
+                plain = str(error) if isinstance(error, CameraError) else f"{type(error).__name__}: {error}"
+                reason = plain.removeprefix(f"camera {self.name}: ").removeprefix("camera ")
                 self._note(connected=False, error=reason, reconnects=self._state.reconnects + 1)
-            finally:
+            with contextlib.suppress(Exception):
                 self._source.close()
             self._stop.wait(pause)
             pause = min(2 * pause, longest)

@@ -7,10 +7,13 @@ taken later are held against them. What a single picture can tell is asked of ev
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
+from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -105,6 +108,28 @@ class Reference:
         if _dark_spots(reduced / cv2.GaussianBlur(reduced, (0, 0), 40)) > 20 * _DIRT_SHARE:
             raise RigError("reference: the sheet is not plain: fill the view with white or grey paper, clean the lens")
         return cls(reduced, None if sharp is None else sharpness(sharp))
+
+    def save(self, path: Path) -> None:
+        """Write it, as numpy's .npz."""
+        sharpness = math.nan if self.sharpness is None else self.sharpness
+        with path.open("wb") as file:
+            np.savez_compressed(file, sheet=self.sheet, sharpness=np.array(sharpness))
+
+    @classmethod
+    def load(cls, path: Path) -> Reference:
+        """Read it.
+
+        Raises:
+            RigError: no such file, or no reference.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                sheet, sharpness = np.asarray(file["sheet"], dtype=np.float32), float(file["sharpness"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise RigError(f"reference {path}: {error}; take a new one") from None
+        if sheet.ndim != 2 or sheet.shape[1] != _SIDE_PX or not (sheet > 0).all():
+            raise RigError(f"reference {path}: it holds no sheet; take a new one")
+        return cls(sheet, None if math.isnan(sharpness) else sharpness)
 
     def compare(self, sheet: NDArray[np.uint8], sharp: NDArray[np.uint8] | None = None) -> Troubles:
         """Hold the same pictures, taken now, against it.

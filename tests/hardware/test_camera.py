@@ -118,6 +118,25 @@ def test_a_lost_source_is_opened_again_and_the_reason_told() -> None:
     assert source.closed == source.opened == 2
 
 
+def test_a_driver_that_raises_anything_is_only_a_lost_source() -> None:
+    class Rude(Scripted):
+        def open(self) -> None:
+            super().open()
+            if self.opened == 1:
+                raise ZeroDivisionError("deep in a driver")
+
+        def close(self) -> None:
+            super().close()
+            raise OSError("nor will it close")
+
+    source = Rude(1)
+    with LiveCamera(source, back_off_s=(0.2, 0.2)) as camera:
+        with pytest.raises(CameraError, match="ZeroDivisionError: deep in a driver"):
+            camera.frame(within_s=0.1)
+        source.step()
+        assert camera.frame(within_s=PATIENCE_S).number == 0
+
+
 def test_pauses_double_up_to_the_longest_and_begin_anew_after_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
