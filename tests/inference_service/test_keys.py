@@ -55,7 +55,7 @@ def test_a_key_is_let_in_with_its_scopes(keys: Keys) -> None:
     key_id, secret = keys.create(["actuate", "detect"], name="rig 1")
     found = keys.verify(secret)
     assert found is not None
-    assert (found.id, found.name, found.scopes) == (key_id, "rig 1", {"detect", "actuate"})
+    assert (found.id, found.name, found.scopes) == (key_id, "rig 1", frozenset({"detect", "actuate"}))
     assert keys.create(["detect"])[1] != keys.create(["detect"])[1]
 
 
