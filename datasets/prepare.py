@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -85,6 +86,12 @@ class Preparation:
                 f"{self.public.name} is {self.public.licence}: weights trained on it may not be shipped; "
                 f"give --research-only to prepare it for research, marked so"
             )
+        try:
+            groups = re.compile(self.args.garment_from or "()").groups
+        except re.error as error:
+            raise ValueError(f"--garment-from {self.args.garment_from!r} is no regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError(f"--garment-from needs one group in brackets, such as '(ticket-[0-9]+)', not {groups}")
         if self.args.as_ == "scenes" and self.args.mm_per_px is not None:
             checked(self.args.mm_per_px)
 
@@ -106,7 +113,9 @@ class Preparation:
     def _member(self, picture: Annotated) -> Member:
         known = self.known.get(picture.name, Known())
         sender = known.sender or self.senders.get(picture.path.stem)
-        return Member(picture.name, picture_hash(picture.image), known.garment, sender)
+        named = re.search(self.args.garment_from, picture.name) if self.args.garment_from else None
+        garment = known.garment or (named[1] if named else None)
+        return Member(picture.name, picture_hash(picture.image), garment, sender)
 
     def scale(self, picture: Annotated) -> float:
         """mm per px: what the table says, a line in the annotations, a marker, or the call.
@@ -221,6 +230,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--pictures", type=Path, metavar="CSV", help=f"picture,garment,sender,mm_per_px (ROOT/{PICTURES_CSV})"
     )
+    p.add_argument("--garment-from", metavar="REGEX", help="its group, found in a picture's path, names the garment")
     p.add_argument("--classes", type=Path, metavar="TOML", help="[classes]: what each class name means")
     p.add_argument("--shares", type=float, nargs=3, default=[80, 10, 10], metavar=("TRAIN", "VAL", "TEST"))
     p.add_argument(

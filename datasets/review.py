@@ -51,8 +51,9 @@ def choose(maps: list[StainMap], count: int, random_share: float, seed: int) -> 
     if count < 1 or not 0 <= random_share <= 1:
         raise ValueError(f"--count {count}, --random-share {random_share}: count is 1 or more, the share 0 to 1")
     ranked = sorted(((m, uncertainty(m)) for m in maps), key=lambda pair: (-pair[1], pair[0].id))
-    blind = min(round(count * random_share), len(ranked))
-    unsure = ranked[: min(count, len(ranked)) - blind]
+    many = min(count, len(ranked))
+    blind = round(many * random_share)
+    unsure = ranked[: many - blind]
     rest = ranked[len(unsure) :]
     drawn = sorted(np.random.default_rng(seed).permutation(len(rest))[:blind].tolist())
     return [(m, u, "unsure") for m, u in unsure] + [(*rest[i], "random") for i in drawn]

@@ -14,6 +14,7 @@ from datasets.prepared import share_per_mm2, why_not_shipped
 from datasets.readers import ReaderError, chemistry_of, read_box_folder, read_mask_folder
 from tests.datasets import labelled
 from tests.datasets.labelled import MAKERS, polygon_mask
+from training import evaluate
 
 ALL_IN_TRAIN = ["--shares", "1", "0", "0"]
 
@@ -117,6 +118,16 @@ def test_garments_and_senders_of_the_table_are_kept_together(tmp_path: Path) -> 
     assert prepare.main(again) == 0
     old, new = ({r["picture"]: r["split"] for r in rows(tmp_path / d / "splits.csv")} for d in ("out", "more"))
     assert old == new
+
+
+def test_garments_may_be_read_from_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labelled.mvtec(tmp_path / "set")
+    call = [str(tmp_path / "set"), "--public", "mvtec_ad", "--research-only", "--out", str(tmp_path / "out")]
+    assert prepare.main([*call, "--garment-from", "(carpet)/test"]) == 0
+    assert sorted(row["garment"] for row in rows(tmp_path / "out" / "splits.csv")) == ["", "carpet", "carpet", "carpet"]
+    for wrong, says in (("carpet", "one group"), ("(", "no regular expression")):
+        assert prepare.main([*call[:-1], str(tmp_path / "two"), "--garment-from", wrong]) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_a_class_that_nobody_explains_is_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,6 +235,20 @@ def test_a_wrong_call_is_told(
 def test_the_list_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert prepare.main(["--list"]) == 0
     assert "| `mvtec_ad` |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("as_", ["photos", "scenes"])
+def test_evaluate_scores_what_was_prepared(as_: str, tmp_path: Path) -> None:
+    labelled.masks(tmp_path / "set")
+    call = [str(tmp_path / "set"), "--out", str(tmp_path / "out"), "--as", as_, "--mm-per-px", "0.25", *ALL_IN_TRAIN]
+    assert prepare.main(call) == 0
+    scale = ["--mm-per-px", "0.25"] if as_ == "photos" else []
+    out = ["--out", str(tmp_path / "results")]
+    assert evaluate.main(["--set", str(tmp_path / "out" / "train"), "--classical", *scale, *out]) == 0
+    metrics = json.loads((tmp_path / "results" / "metrics.json").read_text())
+    assert metrics["photos" if as_ == "photos" else "pictures"] == 2
+    found = metrics["components"]["of"] if as_ == "photos" else metrics["stains"]["all"]["n"]
+    assert found == 1
 
 
 def test_area_shares_are_exact() -> None:

@@ -79,6 +79,7 @@ def test_the_least_sure_map_comes_first() -> None:
     assert uncertainty(MAPS[1]) > uncertainty(MAPS[2]) > uncertainty(MAPS[3]) > uncertainty(MAPS[0]) > 0
     chosen = review.choose(MAPS, 4, 0, 0)
     assert [m.id for m, _, _ in chosen] == ["MAP1", "MAP2", "MAP3", "MAP0"]
+    assert {why for _, _, why in review.choose(MAPS, 100, 0.1, 0)} == {"unsure"}  # all are looked at: nothing to draw
 
 
 def test_a_share_is_drawn_blindly_and_the_same_each_time() -> None:
