@@ -27,9 +27,24 @@ def test_the_report_is_the_commands(tmp_path: Path) -> None:
 
 def test_the_report_rests_on_the_services_ledger(tmp_path: Path) -> None:
     async def steps(served: Served) -> None:
-        query = {"draws": "1000", "format": "html", "lang": "zh", "from": "2026-01-01", "to": "2026-12-31", "site": "A"}
+        for number, site in enumerate(("A", "A", "B")):
+            body = {"finished_at": "2026-11-20T08:00:00Z", "site": site, "full_wash": False}
+            url = f"/v1/garments/T-{number}"
+            assert (await served.client.put(url, json=body, headers=served.auth("actuate"))).status_code == 200
+        query = {"draws": "1000", "from": "2026-01-01", "to": "2026-12-31", "site": "A"}
         answer = await served.client.get(URL, params=query, headers=served.auth("report"))
         assert answer.status_code == 200, answer.text
+        assert answer.json()["measured"]["garments"] == 2
+        planned = await served.client.get(URL, params={**query, "planned": "true"}, headers=served.auth("report"))
+        assert planned.json()["measured"] is None
+
+    with_service(tmp_path, steps, ready=False)
+
+
+def test_a_page_for_people_runs_nothing_and_fetches_nothing(tmp_path: Path) -> None:
+    async def steps(served: Served) -> None:
+        query = {**FEW, "format": "html", "lang": "zh"}
+        answer = await served.client.get(URL, params=query, headers=served.auth("report"))
         assert "sandbox" in answer.headers["content-security-policy"]
         assert '<html lang="zh' in answer.text
 
