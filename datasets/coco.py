@@ -42,10 +42,14 @@ def coco_files(root: Path) -> list[Path]:
 
 
 def _looks_like_coco(path: Path) -> bool:
+    """Whether a file is COCO, or was until it broke: a damaged one must be told, not passed over."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
+        data = path.read_bytes()
+        document = json.loads(data)
+    except OSError:
+        return True
+    except (ValueError, RecursionError):
+        return b'"images"' in data and b'"annotations"' in data
     return isinstance(document, dict) and {"images", "annotations"} <= document.keys()
 
 
@@ -74,7 +78,7 @@ def read_coco_file(root: Path, path: Path, on_problem: Problem) -> Iterator[Anno
         for row in document["annotations"]:
             of_picture.setdefault(row["image_id"], []).append(row)
         pictures = list(document["images"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         on_problem(f"{path}: not COCO ({type(error).__name__}: {error}); export it again")
         return
     for row in pictures:

@@ -55,12 +55,12 @@ def read_cvat(root: Path, on_problem: Problem) -> Iterator[Annotated]:
 def _of_file(root: Path, path: Path, on_problem: Problem) -> Iterator[Annotated]:
     try:
         data = path.read_bytes()
-        if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-            raise ValueError("holds a document type, which CVAT never writes; export it again")
+        if b"<!DOCTYPE" in data or b"<!ENTITY" in data or b"\0" in data:  # NUL: UTF-16 would hide the other two
+            raise ValueError("holds a document type or is no UTF-8, which CVAT never writes; export it again")
         top = ElementTree.fromstring(data)
         if top.tag != "annotations" or top.find("track") is not None:
             raise ValueError('not "CVAT for images 1.1" (video tracks are not read); export it in that format')
-    except (OSError, ValueError, ElementTree.ParseError) as error:
+    except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:  # LookupError: an unknown encoding
         on_problem(f"{path}: {error}")
         return
     for element in top.iter("image"):
@@ -68,7 +68,7 @@ def _of_file(root: Path, path: Path, on_problem: Problem) -> Iterator[Annotated]
             yield _picture(root, path, element)
         except PictureError as error:
             on_problem(str(error))
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, OverflowError) as error:
             missing = f"attribute {error} is missing" if isinstance(error, KeyError) else str(error)
             on_problem(f"{path}: picture {element.get('name')}: {missing}")
 

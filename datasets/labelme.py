@@ -58,7 +58,7 @@ def _pictures(root: Path, files: list[Path], on_problem: Problem) -> Iterator[An
             on_problem(str(error))
         except KeyError as error:
             on_problem(f"{path}: {error} is missing; save it again in LabelMe")
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             on_problem(f"{path}: {error}")
 
 

@@ -152,11 +152,21 @@ def test_one_broken_file_leaves_the_others(name: str, file: str, tmp_path: Path)
     MAKERS[name](tmp_path)
     other = tmp_path / "annotations" / f"more{Path(file).suffix}"
     other.parent.mkdir()
-    other.write_text("{}" if name == "coco" else "<annotations><image></annotations>")
+    other.write_bytes((tmp_path / file).read_bytes()[:-9])
     (tmp_path / "x.json").write_text("{")
     pictures, problems = read(tmp_path, name)
     assert pictures
-    assert len(problems) == (name == "cvat")
+    assert len(problems) == 1
+    assert other.name in problems[0]
+
+
+@pytest.mark.parametrize("how", ["utf-16", "utf--1"])
+def test_xml_in_another_encoding_is_told(how: str, tmp_path: Path) -> None:
+    labelled.cvat(tmp_path)
+    text = (tmp_path / "annotations.xml").read_text().replace("utf-8", how)
+    (tmp_path / "annotations.xml").write_bytes(text.encode(how if how == "utf-16" else "utf-8"))
+    pictures, problems = read(tmp_path, "cvat")
+    assert (pictures, len(problems)) == ({}, 1)
 
 
 def test_a_missing_mask_is_told(tmp_path: Path) -> None:
