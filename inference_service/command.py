@@ -114,6 +114,7 @@ def _http_server(service: Service) -> uvicorn.Server:
     import uvicorn
 
     from inference_service.http.app import create_app
+    from inference_service.http.protocol import BoundedProtocol
 
     class Server(uvicorn.Server):
         @contextmanager
@@ -127,6 +128,7 @@ def _http_server(service: Service) -> uvicorn.Server:
         access_log=False,
         lifespan="off",
         ws="none",
+        http=BoundedProtocol.limited_to(settings.max_connections),
         server_header=False,
         proxy_headers=bool(settings.forwarded_allow_ips),
         forwarded_allow_ips=settings.forwarded_allow_ips or None,

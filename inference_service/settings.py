@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     max_requests: int = Field(
         64, ge=1, description="calls in progress, of HTTP and of gRPC each; one more is answered 429"
     )
+    max_connections: int = Field(1000, ge=1, description="HTTP connections at a time; one more is closed at once")
     rate_per_s: float = Field(50, gt=0, description="calls per second and key, on average")
     rate_burst: int = Field(100, ge=1, description="calls that a key may make at once before the rate binds")
     streams_per_key: int = Field(4, ge=1, description="gRPC streams open at a time for one key")
