@@ -34,6 +34,8 @@ from training.tables import figure, markdown
 
 SCHEMA: Final = "spotgrid.comparison/v1"
 _WORST: Final = 12
+_FEW: Final = 20
+"""With fewer pictures a bootstrap's intervals are known to be too narrow; the table says so."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,8 @@ def as_markdown(result: dict[str, Any]) -> str:
         f"{result['resamples']} resamples; p two-sided, not corrected for the number of rows; open = the interval of "
         f"the difference holds 0."
     )
+    if result["pictures"] < _FEW:
+        told += f" **Fewer than {_FEW} pictures: intervals of so few are too narrow, trust no verdict.**"
     return f"{told}\n\n{markdown(*_cells_of(result))}"
 
 
@@ -309,7 +313,11 @@ def main(argv: list[str] | None = None) -> int:
     print(as_markdown(result))
     try:
         for sheet, count in (write(result, runs, args.out) if args.out is not None else {}).items():
-            _tell(f"{sheet}: {count} pictures" if count else f"{sheet}: none drawn by both runs, see --overlays")
+            _tell(
+                f"{sheet}: {count} pictures"
+                if count
+                else f"{sheet}: none, or none that both runs drew (training.evaluate --overlays)"
+            )
     except (OSError, PictureError) as error:
         _tell(str(error))
         return 1

@@ -112,6 +112,7 @@ def test_tables_for_papers_and_pages(runs: list[Path]) -> None:
     page, paper = as_markdown(result), as_latex(result)
     assert "| cell F1, every stain |" in page
     assert "not corrected" in page
+    assert "Fewer than" not in page
     assert "| p | verdict |" in page
     assert r"c\_\% $-$ a" in paper
     assert "m$^2$" in paper
@@ -180,7 +181,9 @@ def test_evaluated_runs_are_compared_with_a_gallery(tmp_path: Path, capsys: pyte
     capsys.readouterr()
     out = tmp_path / "compared"
     assert compare.main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]) == 0
-    assert "worse" in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert "worse" in page
+    assert "Fewer than 20 pictures" in page
     document = json.loads((out / "comparison.json").read_text())
     metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert "per_picture" not in metrics
