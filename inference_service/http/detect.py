@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from fastapi import FastAPI, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from inference_service.engine import DetectRequest
-from inference_service.http import body
+from inference_service.errors import ServiceError
+from inference_service.http import body, problems
 from inference_service.http.routing import JSON, answer, route
 
 if TYPE_CHECKING:
@@ -65,11 +66,19 @@ class DetectQuery(BaseModel):
             raise ValueError("must say its time zone, as 2026-11-25T08:00:00Z does")
         return text
 
+    @field_validator("*")
+    @classmethod
+    def _check_text(cls, value: object) -> object:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("must not hold NUL, which no database keeps")
+        return value
+
 
 def add(app: FastAPI, service: Service) -> None:
     """Add the route."""
 
-    async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
+    async def detect(request: Request) -> Response:
+        query = _query(request)
         deadline = deadline_of(request, query.timeout_ms, service.settings.timeout_s)
         service.engine.check()
         picture = await body.read_picture(request, deadline)
@@ -86,7 +95,25 @@ def add(app: FastAPI, service: Service) -> None:
 
     told = "a stain map (spotgrid.stainmap/v1)"
     summary = "Find the stains of one picture"
-    route(app, "POST", "/v1/detect", detect, summary, told, media=(JSON, PROTOBUF), openapi_extra=BODY)
+    route(app, "POST", "/v1/detect", detect, summary, told, media=(JSON, PROTOBUF), openapi_extra=BODY | _parameters())
+
+
+def _query(request: Request) -> DetectQuery:
+    """What is asked for. Read here, since the framework's own way to the same model costs some 0.5 ms a call."""
+    try:
+        return DetectQuery.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise ServiceError("bad-request", problems.sentences(error.errors())) from None
+
+
+def _parameters() -> dict[str, Any]:
+    properties = DetectQuery.model_json_schema()["properties"]
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "description": told["description"], "schema": told}
+            for name, told in properties.items()
+        ]
+    }
 
 
 def deadline_of(request: Request, timeout_ms: float | None, longest_s: float) -> float:

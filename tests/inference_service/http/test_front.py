@@ -214,6 +214,7 @@ WRONG_QUERIES: list[tuple[dict[str, Any], str]] = [
     ({"side": "inside"}, "side"),
     ({"garment_id": ""}, "garment_id"),
     ({"colour": "red"}, "colour"),
+    ({"source": "a\0b"}, "NUL"),
 ]
 
 
