@@ -185,6 +185,11 @@ COMMANDS: Final = {
         "plan the cleaning of a garment",
         "spotgrid plan coat.stainmap.json --garment coat.json --profile bench.toml",
     ),
+    "rig": Command(
+        "hardware.rig_command",
+        "drive a cleaning rig: run, status, pause, stop, permit, resume, flow",
+        "spotgrid rig run --garment coat.json --controller sim --camera sim",
+    ),
     "serve": Command("inference_service.command", "serve stain maps over HTTP and gRPC", "spotgrid serve --port 8080"),
     "report": Command(
         "savings.command", "say what cleaning by the cell saves", "spotgrid report --region cn --out report.html"

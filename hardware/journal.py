@@ -220,6 +220,16 @@ class Journal:
             ).fetchall()
         return {(row, col): volume for row, col, volume in rows}
 
+    def given(self, plan_id: str) -> list[Place]:
+        """What was begun of a plan: done, under way or in doubt."""
+        with self._told():
+            rows = self._db.execute(
+                "SELECT step, target FROM shot WHERE plan_id = ? AND state IN ('done', 'begun', 'doubt') "
+                "ORDER BY step, target",
+                (plan_id,),
+            ).fetchall()
+        return [Place(*row) for row in rows]
+
     def doubted(self, plan_id: str) -> list[Cell]:
         """Cells with a shot in doubt: to be looked at again and handed over."""
         with self._told():

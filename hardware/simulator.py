@@ -75,12 +75,17 @@ class _Block:
 
 @dataclass
 class Opening:
-    """An output that was on: "spindle", "mist" or "flood", from when to when (None = still), and where it began."""
+    """An output that was on: "spindle", "mist" or "flood", from when to when (None = still), where it began and ended.
+
+    `power` is the spindle's S word when it began.
+    """
 
     output: str
     begin_s: float
     end_s: float | None
     at_mm: tuple[float, float]
+    power: float = 0.0
+    end_mm: tuple[float, float] | None = None
 
 
 @dataclass
@@ -374,9 +379,9 @@ class GrblSimulator:
         for name, on in wanted.items():
             running = next((o for o in self.openings if o.output == name and o.end_s is None), None)
             if on and running is None:
-                self.openings.append(Opening(name, self._now, None, self._position))
+                self.openings.append(Opening(name, self._now, None, self._position, self._power))
             elif not on and running is not None:
-                running.end_s = self._now
+                running.end_s, running.end_mm = self._now, self._position
 
     def _say(self, *lines: str) -> None:
         self._out += "".join(f"{line}\r\n" for line in lines).encode()
