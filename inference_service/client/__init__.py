@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from inference_service.client.live import Frame, WatchCount, WatchUpdate
     from inference_service.client.options import Options, Tls
     from inference_service.client.outbox import Delivered, deliver
+    from inference_service.client.recorded import Recorded
     from inference_service.client.rpc import AsyncGrpcClient
     from inference_service.client.scanning import ScanUpdate
     from inference_service.client.sync import GrpcClient, HttpClient, connect
 
 __all__ = [
     "AsyncGrpcClient", "AsyncHttpClient", "ClientError", "Delivered", "Frame", "GrpcClient", "HttpClient", "Options",
-    "ScanUpdate", "Tls", "WatchCount", "WatchUpdate", "connect", "deliver",
+    "Recorded", "ScanUpdate", "Tls", "WatchCount", "WatchUpdate", "connect", "deliver",
 ]  # fmt: skip
 
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "GrpcClient": "sync",
     "HttpClient": "sync",
     "Options": "options",
+    "Recorded": "recorded",
     "ScanUpdate": "scanning",
     "Tls": "options",
     "WatchCount": "live",

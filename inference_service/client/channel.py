@@ -17,6 +17,7 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.keepalive_time_ms", _PING_MS),
     ("grpc.keepalive_timeout_ms", _PING_MS // 2),
+    ("grpc.http2.max_pings_without_data", 0),  # a stream that only waits is watched too
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_retries", 0),  # tries are ours, so that each is counted

@@ -116,9 +116,11 @@ class Watching:
         try:
             while isinstance(answer := await call.read(), pb.WatchResponse):
                 update = await self._receive(answer)
-                if update is None:
+                if update is not None:
+                    yield update
+                elif self._ended and self._newest is None:
                     return
-                yield update
+                # Else the service stops while the camera goes on: what comes next says so.
             raise ClientError(UNREACHABLE, "the stream ended without its count")
         except grpc.aio.AioRpcError as error:
             raise told(error) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -130,8 +129,7 @@ class Scanning:
             call.cancel()
             if writer is not None:
                 writer.cancel()
-                with contextlib.suppress(Exception, asyncio.CancelledError):
-                    await writer
+                await asyncio.gather(writer, return_exceptions=True)
 
     def _start(self) -> pb.ScanStart:
         return pb.ScanStart(

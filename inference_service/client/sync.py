@@ -81,7 +81,8 @@ class _Blocking(Generic[C]):
             while (item := self._run(_next(items, end))) is not end:
                 yield item
         finally:
-            self._run(_close(items))
+            if not self._loop.is_closed():  # else the connection is gone, and the stream with it
+                self._run(_close(items))
 
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

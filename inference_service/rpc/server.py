@@ -120,6 +120,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # a port that another process has is refused, not shared by chance
         ("grpc.keepalive_time_ms", _PING_MS),  # a rig that went silent gives its streams back soon
         ("grpc.keepalive_timeout_ms", _PING_ANSWER_MS),
+        ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_MS // 2),
         ("grpc.keepalive_permit_without_calls", 1),
     ]

@@ -213,6 +213,24 @@ def test_live_frames_go_on_after_a_cut_and_the_lost_are_counted(tmp_path: Path) 
     with_calls(tmp_path, steps)
 
 
+def test_a_service_that_stops_ends_live_frames_though_the_camera_goes_on(tmp_path: Path) -> None:
+    async def steps(called: Called) -> None:
+        live = camera(10**6, 0.01)
+        async with client(called, timeout_s=0.5) as ours, aclosing(ours.watch(live, OPTIONS)) as watching:
+            await anext(watching)
+            stopping = asyncio.create_task(called.server.stop(30))
+            with pytest.raises(ClientError):
+                await drained(watching)
+            await stopping
+
+    with_calls(tmp_path, steps)
+
+
+async def drained(watching: AsyncIterator[WatchUpdate]) -> None:
+    async for _ in watching:
+        pass
+
+
 def test_frames_stay_fresh_on_a_slow_link(tmp_path: Path) -> None:
     """Without a bound on what is under way, frames would queue in the sender's own buffers, unseen by the service."""
 
