@@ -160,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     cv2.setNumThreads(1)
     try:
         spec = load_spec()
-        found = {
+        found: dict[str, Any] = {
             "version": spec.version,
             "spec_sha256": spec.sha256,
             "parts": digest(iter_scenes(spec, args.data, cache=args.cache)),

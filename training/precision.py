@@ -16,7 +16,7 @@ def keep_depthwise_in_fp32(network: nn.Module) -> None:
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and layer.groups > 1:
-            layer.forward = _in_fp32(layer.forward)  # type: ignore[method-assign]
+            layer.forward = _in_fp32(layer.forward)  # type: ignore[method-assign, assignment]
 
 
 def _in_fp32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
