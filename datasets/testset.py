@@ -3,9 +3,9 @@
 python -m datasets.testset --data ../shared/data                # render all of it and compare with the lock
 python -m datasets.testset --data ../shared/data --write-lock   # after raising `version` in testset.toml
 
-The same bytes come again on the same processor only: OpenCV's IPP, for one, takes another code path on another one, and
-then a px in a thousand differs by a few grey levels. So each scene is also compared by its mean colour and stained area,
-and the lock's hashes, made on a processor without AVX-512, tell whether it is the same to the byte.
+The same bytes come again on the same processor only: OpenCV's IPP, for one, takes another code path on another one, so
+that a px in a thousand differs by a few grey levels. Each scene is therefore compared by its mean colour and stained
+area; the lock's hashes, made on a processor without AVX-512, tell whether the set is the same to the byte.
 """
 
 from __future__ import annotations
