@@ -31,6 +31,7 @@ from tests.inference_service.rpc.calls import (
     trailers_of,
     with_calls,
 )  # fmt: skip
+from tests.model.toy_onnx import metadata, write_toy
 
 CUTS = int(os.environ.get("SPOTGRID_SCAN_CUTS", "8"))
 WIDTH, HEIGHT, STRIP = 160, 640, 64
@@ -344,3 +345,25 @@ def test_scans_that_nobody_comes_back_for_are_let_go(tmp_path: Path, monkeypatch
         await until(lambda: not sessions)
 
     with_calls(tmp_path, steps)
+
+
+def test_a_scan_keeps_its_network_while_others_are_loaded(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    write_toy(tmp_path / "models" / "newer.onnx", settings=metadata(name="newer", threshold=0.6))
+
+    async def steps(called: Called) -> None:
+        models = called.service.engine.models
+        before = models.current.info.id
+        stream = called.stub.Scan(metadata=called.auth())
+        for request in (start(), strip(0)):
+            await stream.write(request)
+        assert [(await stream.read()).WhichOneof("message") for _ in range(2)] == ["ready", "result"]
+        await asyncio.to_thread(models.load, "newer")
+        assert models.current.info.id != before
+        await send_from(stream, 1)
+        done = [answer async for answer in answers(stream)][-1].done
+        assert done.stain_map.model == before
+        used = {version.info.id: version.leases for version in models.versions()}
+        assert set(used.values()) == {0}  # given back with the map
+
+    with_calls(tmp_path, steps, models_dir=tmp_path / "models")
