@@ -37,7 +37,10 @@ export class MapView {
     if (map) this.place = picture ? new PicturePlace(map, lens) : new FlatPlace(map);
     else this.place = picture ? { width: picture.width, height: picture.height, unitsPerMm: 1 } : null;
     this.layers = map ? build(map, this.place, this.cells) : null;
-    if (this.place) this.canvas.style.aspectRatio = `${this.place.width} / ${this.place.height}`;
+    if (this.place) {
+      this.canvas.style.aspectRatio = `${this.place.width} / ${this.place.height}`;
+      this.canvas.style.setProperty("--ratio", this.place.width / this.place.height);
+    }
     this.fit();
   }
 

@@ -16,14 +16,13 @@ export class Slider {
     const step = this.share ? 0.01 : nice((told.high - told.low) / STEPS);
     const limits = { min: round(told.low, step, Math.ceil), max: round(told.high, step, Math.floor), step };
     const take = () => this._take(this.range.value);
-    this.range = el("input", { type: "range", id, value: told.value, ...limits, oninput: take });
+    this.range = el("input", { type: "range", id, ...limits, value: told.value, oninput: take }); // limits first: they clamp
     this.field = el("input.exact", { type: "number", step: "any", min: 0,
       "t-aria-label": ["plain", { text: () => told.labels[current()] }],
       max: this.share ? 100 : null, value: this._shown(told.value), onchange: () => this._typed() });
     this.node = el("div.slider", { "data-key": told.key },
       el("label", { for: id, t: ["plain", { text: () => told.labels[current()] }] }),
-      el("div.pair", {}, this.range,
-        el("div.with-unit", {}, this.field, el("span", { t: ["plain", { text: () => unit(told.unit) }] }))),
+      el("div.pair", {}, this.range, this.field),
       el("p.quiet.small", { t: ["savings.built_in", { value: () => this._told() }] }));
     this.value = told.value;
   }

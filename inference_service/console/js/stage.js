@@ -1,7 +1,7 @@
 /** The large picture with its tools, legend and the list of its cells: what the look page shows of a map. */
 
 import { el, replace, save, text } from "./dom.js";
-import { duration, moment, number, percent } from "./i18n.js";
+import { duration, moment, number, percent, t } from "./i18n.js";
 import { Inspector, legend, swatch, verdict } from "./inspect.js";
 import { MapView } from "./mapview.js";
 
@@ -18,11 +18,13 @@ export class Stage {
       tool("+", "map.in", () => this.view.zoom(1.6)),
       tool("⤢", "map.fit", () => this.view.fit()),
       el("label.check", {}, this.overlay, el("span", { t: "map.overlay" })));
+    this.caption = el("button.caption", { type: "button", hidden: true, tabindex: -1, "aria-hidden": "true",
+      onclick: () => this.inspector.node.scrollIntoView({ block: "nearest" }) });
     this.told = el("div.told");
     this.list = el("div.list");
     this.hint = el("p.quiet.small.keys", { id: "map-keys", t: "map.keys" });
     this.view.canvas.setAttribute("aria-describedby", "map-keys");
-    this.node = el("div.stage", {}, el("div.frame", {}, this.view.canvas, this.tools), this.hint);
+    this.node = el("div.stage", {}, el("div.frame", {}, this.view.canvas, this.tools, this.caption), this.hint);
     this.clear();
   }
 
@@ -33,7 +35,7 @@ export class Stage {
   }
 
   clear() {
-    this.tools.hidden = this.hint.hidden = true;
+    this.tools.hidden = this.hint.hidden = this.caption.hidden = true;
     this.inspector.node.hidden = true;
     replace(this.told);
     replace(this.list);
@@ -43,6 +45,7 @@ export class Stage {
     this.view.show(picture, map, lens);
     this.tools.hidden = this.hint.hidden = this.inspector.node.hidden = false;
     this.inspector.clear();
+    this.caption.hidden = true;
     const notes = this._notes(map, lensMissing);
     replace(this.told, verdict(map), legend(map, this.view.cells), notes, this._source(map, took));
     this._table(SHOWN);
@@ -50,9 +53,18 @@ export class Stage {
 
   _selected(row, col) {
     this.inspector.show(row, col);
+    this._brief(this.view.cells.get(`${row},${col}`));
     for (const line of this.list.querySelectorAll("tr[data-cell]")) {
       line.toggleAttribute("aria-current", line.dataset.cell === `${row},${col}`);
     }
+  }
+
+  /** The chosen cell in a few words on the picture itself: on a phone the panel lies below. */
+  _brief(cell) {
+    this.caption.hidden = !cell;
+    if (!cell) return;
+    const [chemistry, confidence] = [() => t(`chemistry.${cell.chemistry}`), () => percent(cell.confidence)];
+    replace(this.caption, swatch(cell.chemistry), text("cell.brief", { chemistry, area: cell.area_mm2, confidence }));
   }
 
   _notes(map, lensMissing) {
@@ -95,7 +107,8 @@ export class Stage {
     };
     const values = { row: cell.row + 1, col: cell.col + 1 };
     return el("tr", { "data-cell": `${cell.row},${cell.col}` },
-      el("td", {}, el("button.link", { type: "button", onclick: go, t: ["list.at", values] })),
+      el("td", {}, el("button.link", { type: "button", onclick: go, "t-aria-label": ["list.at", values],
+        t: ["list.place", values] })),
       el("td", {}, swatch(cell.chemistry), el("span", { t: `chemistry.${cell.chemistry}` }),
         cell.unsure ? el("span.badge.warn", { t: "cell.unsure" }) : null),
       el("td.number", { t: ["list.mm2", { area: cell.area_mm2 }] }),

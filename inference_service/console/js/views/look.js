@@ -145,6 +145,7 @@ class Look {
       this.stage.node.hidden = false;
       this.stage.show(found);
       announce(this.stage.told.firstChild.textContent);
+      if (!this.continuous) this.stage.view.canvas.focus({ preventScroll: true }); // its keys go from cell to cell
       return true;
     } catch (error) {
       if (error.name !== "AbortError") replace(this.trouble, problem(error));

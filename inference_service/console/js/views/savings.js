@@ -43,7 +43,7 @@ class Savings {
     this.knobs = el("div.knobs");
     this.reset = el("button.quiet-button", { type: "button", t: "savings.reset", onclick: () => this._fresh() });
     this.result = el("div.answer", { "aria-live": "polite", "aria-busy": "true" }, el("p.quiet", { t: "savings.working" }));
-    this.costs = el("section.card");
+    this.costs = el("section.card.costs-card");
     this.saving = el("p.quiet", { "aria-live": "polite" });
     this.node = el("div.view.savings", {},
       el("h1", { tabindex: -1, t: "savings.title" }), this.trouble,
