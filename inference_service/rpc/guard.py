@@ -93,6 +93,7 @@ class Guard(grpc.aio.ServerInterceptor):
         """Admit the caller, and turn whatever goes wrong meanwhile into an answer."""
         metadata = {str(name): value for name, value in context.invocation_metadata() or ()}
         REQUEST_ID.set(request_id(_text(metadata.get(problems.REQUEST_ID))))
+        context.set_trailing_metadata(((problems.REQUEST_ID, str(REQUEST_ID.get())),))
         call = _Call(method, peer_address(context.peer()), time.monotonic())  # the peer is gone with the call
         try:
             async with AsyncExitStack() as stack:

@@ -7,6 +7,7 @@ from typing import Final, NoReturn
 
 import grpc
 
+from inference_service import logs
 from inference_service.errors import ServiceError
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
 
@@ -33,7 +34,7 @@ def trailers(error: ServiceError) -> tuple[tuple[str, str], ...]:
 
 async def abort(context: grpc.aio.ServicerContext[object, object], error: ServiceError) -> NoReturn:
     """End the call with a refusal."""
-    await context.abort(code_of(error), error.detail, trailers(error))
+    await context.abort(code_of(error), error.detail, (*trailers(error), (REQUEST_ID, str(logs.REQUEST_ID.get()))))
     raise AssertionError("abort always raises")
 
 

@@ -166,6 +166,20 @@ def test_a_fault_tells_nothing_but_the_request_id_to_look_for(tmp_path: Path, mo
     with_calls(tmp_path, steps)
 
 
+def test_every_answer_carries_the_id_that_the_log_has(tmp_path: Path) -> None:
+    async def steps(called: Called) -> None:
+        own = (*called.auth(), ("x-request-id", "rig-7/42"))
+        good = called.stub.Detect(detect_request(), metadata=own)
+        await good
+        assert dict(await good.trailing_metadata())["x-request-id"] == "rig-7/42"
+        for sent in ((), (("x-request-id", "two\u0020words"),)):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await called.stub.Detect(pb.DetectRequest(), metadata=(*called.auth(), *sent))
+            assert len(trailers_of(refused.value)["x-request-id"]) == 16  # a fresh one
+
+    with_calls(tmp_path, steps)
+
+
 def test_health_says_what_readyz_says(tmp_path: Path) -> None:
     async def steps(called: Called) -> None:
         stub = health_pb2_grpc.HealthStub(called.channel)
