@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     _LOG.info("starting", extra={"settings": settings.shown()})
     try:
         service = Service.build(settings)
+        if not service.keys.list():
+            _LOG.warning("there is no access key yet, so nobody can call: spotgrid keys create --scope detect")
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             runner.run(serve(service))
     except ServiceError as error:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from inference_service.errors import ServiceError
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
-    from opentelemetry.trace import Span, Tracer
 
 _NAME: Final = "spotgrid"
 
@@ -27,8 +23,8 @@ class Tracing:
         ServiceError: unavailable: OpenTelemetry is not installed.
     """
 
-    def __init__(self, endpoint: str | None = None, exporter: SpanExporter | None = None) -> None:
-        self._tracer: Tracer | None = None
+    def __init__(self, endpoint: str | None = None, exporter: Any = None) -> None:
+        self._tracer: Any = None  # an extra's types are not to be had without it
         self._close: Callable[[], None] = _nothing
         if endpoint is None and exporter is None:
             return
@@ -37,6 +33,8 @@ class Tracing:
             from opentelemetry.sdk.resources import Resource
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
+            from opentelemetry.trace import SpanKind
+            from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ModuleNotFoundError:
             raise ServiceError(
                 "unavailable", "otel_endpoint is set, but OpenTelemetry is missing: pip install 'spotgrid[otel]'"
@@ -45,18 +43,15 @@ class Tracing:
         provider = TracerProvider(resource=Resource.create({"service.name": _NAME}), shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(chosen))
         self._tracer, self._close = provider.get_tracer(_NAME), provider.shutdown
+        self._above, self._kind = TraceContextTextMapPropagator().extract, SpanKind.SERVER
 
     @contextmanager
-    def call(self, name: str, headers: Mapping[str, str]) -> Iterator[Span | None]:
+    def call(self, name: str, headers: Mapping[str, str]) -> Iterator[Any]:
         """The span of a call while the block lasts, below the caller's own where `headers` have a `traceparent`."""
         if self._tracer is None:
             yield None
             return
-        from opentelemetry.trace import SpanKind
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-        above = TraceContextTextMapPropagator().extract(dict(headers))
-        with self._tracer.start_as_current_span(name, above, SpanKind.SERVER) as span:
+        with self._tracer.start_as_current_span(name, self._above(dict(headers)), self._kind) as span:
             yield span
 
     def stage(self, name: str, seconds: float) -> None:

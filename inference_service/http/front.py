@@ -32,6 +32,7 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 """On every answer, unless the route sets its own."""
+_FAULT: Final = ServiceError("internal", "the service has a fault; its log has more under this request's id")
 HSTS: Final = "max-age=31536000"
 
 
@@ -47,10 +48,9 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.monotonic()
-        state = scope.setdefault("state", {})
-        state["arrived"] = began
-        headers = Headers(scope=scope)
+        began, headers = time.monotonic(), Headers(scope=scope)
+        state = scope.setdefault("state", {}) | {"arrived": began}
+        scope["state"] = state
         REQUEST_ID.set(request_id(headers.get("x-request-id")))
         status = 0
 
@@ -80,8 +80,7 @@ class Front:
             state["refused"] = "internal"
             if status:
                 raise  # half an answer is out: only cutting the connection tells the caller
-            fault = ServiceError("internal", "the service has a fault; its log has more under this request's id")
-            await problems.from_error(fault)(scope, receive, answer)
+            await problems.from_error(_FAULT)(scope, receive, answer)
         finally:
             self._running -= 1
             self._note(scope, status, time.monotonic() - began)

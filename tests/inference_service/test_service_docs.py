@@ -69,7 +69,7 @@ def metric_rows() -> list[str]:
     for family in metrics.registry.collect():
         if family.name.startswith("spotgrid_"):
             name = family.name + ("_total" if family.type == "counter" else "")
-            given: tuple[str, ...] = labels.get(family.name) or getattr(family, "_labelnames", ())
+            given: Any = labels.get(family.name) or getattr(family, "_labelnames", ())
             rows.append(f"| `{name}` | {family.type} | {', '.join(given)} | {family.documentation} |")
     return rows
 
