@@ -162,12 +162,14 @@ class Rig:
                 break
             except HeldError as error:
                 why = str(error)
-                untouched = not journal.given(plan.id)
-                if "garment: " in why and untouched and self._settings.when_moved == "plan":
-                    self._end_plan(plan, "the garment moved before anything was given")
-                    outcome.plans.remove(plan)
-                    session.plan_ids.remove(plan.id)
-                    return False
+                if "garment: " not in why:
+                    continue
+                if journal.given(plan.id) or self._settings.when_moved == "stop":
+                    raise StopError(why) from None
+                self._end_plan(plan, "the garment moved before anything was given")
+                outcome.plans.remove(plan)
+                session.plan_ids.remove(plan.id)
+                return False
         for cell in journal.doubted(plan.id):
             outcome.handed_over[cell] = "a shot on it is in doubt"
         self._end_plan(plan, "done")

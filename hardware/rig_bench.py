@@ -189,7 +189,7 @@ class Machine:
         now, most = self.bench.timer(), self.bench.limits.frame_age_s
         if self._frame is not None and now - self._frame.captured_s < most / 2:
             return
-        frame = self.bench.camera.frame(now - most / 2)
+        frame = self.bench.camera.frame(now if self._frame is None else now - most / 2)
         self._believe(frame)
         self._frame = frame
         self._moved_mm = None if self.reference is None else self.reference.moved_mm(frame.pixels)
