@@ -29,10 +29,10 @@ export class Camera {
     this.video.srcObject = null;
   }
 
-  /** What it sees now: {blob, name, at}; `at` is of performance.now. */
+  /** What it sees now: {blob, name, at, captured}, `at` of performance.now; null where it shows nothing. */
   async frame() {
     const { videoWidth: width, videoHeight: height } = this.video;
-    if (!width) throw new Error("the camera shows nothing yet");
+    if (!width) return null;
     const canvas = new OffscreenCanvas(width, height);
     canvas.getContext("2d").drawImage(this.video, 0, 0);
     const at = performance.now();

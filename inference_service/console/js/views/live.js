@@ -11,7 +11,8 @@ import { State } from "../state.js";
 export const scopes = ["detect", "actuate", "report", "admin"];
 const EVERY = 2000;
 const LOOK_BACK = 3_600_000;
-const PAGE = 200;
+const PAGE = 500;
+const PAGES = 6;
 const SHOWN = 24;
 const AWAY = 300_000;
 
@@ -66,18 +67,20 @@ class Live {
   /** All maps since the last cursor; on the first look, those of the last hour by the service's own clock. */
   async _read(now) {
     this.cursor ??= new Date(Date.parse(now) - LOOK_BACK).toISOString();
-    for (;;) {
+    const fresh = [];
+    for (let page = 1; ; page += 1) {
       const { maps, next } = await json("/v1/stainmaps", { query: { since: this.cursor, limit: PAGE } });
-      this.cursor = next;
-      for (const row of maps) this._came(row);
-      if (maps.length < PAGE) break;
+      this.cursor = page < PAGES ? next : new Date(Date.parse(now) - EVERY).toISOString(); // too many: skip to the end
+      fresh.push(...maps);
+      if (maps.length < PAGE || page > PAGES) break;
     }
+    for (const row of fresh.slice(-SHOWN)) this._came(row);
     this.none.hidden = this.rows.length > 0;
-    this.none.textContent = "";
     replace(this.none, el("span", { t: "live.no_maps" }));
   }
 
   _came(row) {
+    if (this.rows.some((shown) => shown.row.id === row.id)) return;
     const when = el("time.quiet", { datetime: row.recorded_at });
     const what = row.cells ? ["live.stained", { count: row.cells, area: Math.round(row.stained_area_mm2) }] : "live.clean";
     const where = [row.rig_id, row.ticket ?? row.garment_id, row.source].filter(Boolean)[0];

@@ -177,9 +177,17 @@ class Look {
   }
 
   async _snap() {
-    const shot = await this.camera.frame();
+    const shot = await this._frame();
+    if (!shot) return;
     this._stopCamera();
     await this._preview(shot);
+  }
+
+  /** What the camera sees, with its picture; null where it shows nothing (any more). */
+  async _frame() {
+    const shot = await this.camera.frame();
+    if (shot) shot.picture = await createImageBitmap(shot.blob);
+    return shot;
   }
 
   /** Frame after frame: the next one is taken when the last was answered, so nothing ever queues. */
@@ -187,9 +195,8 @@ class Look {
     this.continuous = on;
     this.live.classList.toggle("small-camera", on);
     while (this.continuous && this.camera) {
-      const shot = await this.camera.frame();
-      shot.picture = await createImageBitmap(shot.blob);
-      if (this.continuous && !(await this._look(shot))) break;
+      const shot = await this._frame();
+      if (!shot || (this.continuous && !(await this._look(shot)))) break;
       await new Promise((done) => requestAnimationFrame(done));
     }
     this.continuous = false;
