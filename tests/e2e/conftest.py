@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
 
+from tests.e2e.desk import log
 from tests.inference_service.site import Site, chromium, rendered_shirt, site
 
 EXPECTED = ("401", "favicon")  # a refused key is what one test is about
@@ -40,14 +41,8 @@ def browser(window: Chrome, served: Site) -> Iterator[Chrome]:
     """The one browser, with nothing left of an earlier visit; no page may have logged a fault by the end."""
     window.get(f"{served.url}/favicon.svg")
     window.execute_script("sessionStorage.clear(); localStorage.clear()")
-    _log(window)
+    log(window)
     yield window
     window.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    faults = [line["message"] for line in _log(window) if line["level"] == "SEVERE"]
+    faults = [line["message"] for line in log(window) if line["level"] == "SEVERE"]
     assert [line for line in faults if not any(word in line for word in EXPECTED)] == []
-
-
-def _log(window: Chrome) -> list[dict[str, str]]:
-    """What the page's console said since the last call."""
-    read: Callable[[str], list[dict[str, str]]] = window.get_log
-    return read("browser")

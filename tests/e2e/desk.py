@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ def until(browser: Chrome, selector: str, text: str = "", count: int = 1) -> Any
 
     told = f"no {selector} with {text!r}: {browser.find_element(By.TAG_NAME, 'body').text[:300]}"
     return WebDriverWait(browser, WAIT_S, ignored_exceptions=STALE).until(found, told)
+
+
+def log(browser: Chrome) -> list[dict[str, str]]:
+    """What the page's console said since the last call."""
+    read: Callable[[str], list[dict[str, str]]] = browser.get_log
+    return read("browser")
 
 
 def press(browser: Chrome, selector: str) -> None:

@@ -18,7 +18,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from model.calibration import Calibration, Lens
 from model.legend import PALETTE
-from tests.e2e.desk import enter, look, newest, until
+from tests.e2e.desk import enter, log, look, newest, until
 from tests.inference_service.site import WAIT_S, Site
 
 pytestmark = pytest.mark.e2e
@@ -171,6 +171,14 @@ def test_the_camera_gives_a_picture_and_keeps_looking(browser: Chrome, served: S
     until(browser, "form .primary", "Find").click()
     until(browser, ".result")
     assert browser.find_elements(By.TAG_NAME, "video") == []
+
+
+def test_text_cannot_become_markup_whatever_a_script_tries(browser: Chrome, served: Site) -> None:
+    browser.get(served.url)
+    until(browser, "#key")
+    script = "try { document.body.innerHTML = '<b>x</b>'; return 'made' } catch (error) { return error.name }"
+    assert browser.execute_script(script) == "TypeError"
+    assert any("TrustedHTML" in line["message"] for line in log(browser))
 
 
 def test_what_is_no_picture_is_told(browser: Chrome, served: Site, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from tests.e2e.desk import STALE, client, enter, look, newest, press, until
+from tests.e2e.desk import STALE, client, enter, log, look, newest, press, until
 from tests.inference_service.kit import picture
 from tests.inference_service.site import WAIT_S, Site
 
@@ -33,6 +33,18 @@ def test_a_map_appears_by_itself(browser: Chrome, served: Site) -> None:
     assert "ready" in until(browser, "[data-tile='state.ready']").text
     until(browser, f"[data-map='{made['id']}'] a", "L-1").click()
     until(browser, ".record h2", "Ticket L-1")
+
+
+def test_live_goes_on_when_the_network_was_away(browser: Chrome, served: Site) -> None:
+    enter(browser, served, page="#/live")
+    until(browser, "[data-tile]", count=6)
+    link = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": True, **link})
+    until(browser, ".problem", "cannot be reached")
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": False, **link})
+    WebDriverWait(browser, WAIT_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, ".problem") == [])
+    assert any("ERR_INTERNET_DISCONNECTED" in line["message"] for line in log(browser))
 
 
 def test_what_others_write_stays_text(browser: Chrome, served: Site) -> None:
