@@ -34,13 +34,11 @@ format: $(VENV)/.ready  ## let ruff fix and format
 train: $(VENV)/.ready  ## train the network: make train ARGS='name=mine steps=4000 threads=2' (docs/research.md)
 	$(VENV)/bin/python -m training.train $(ARGS)
 
-bench: $(VENV)/.ready  ## measure speed; results go to benchmarks/results/
-	$(VENV)/bin/python -m benchmarks.savings.million $(ARGS)
+bench: $(VENV)/.ready  ## measure speed and cost, into benchmarks/results/ (ARGS=--list, ARGS='--only speed')
+	$(VENV)/bin/python -m benchmarks.campaign --bench $(ARGS)
 
-campaign:  ## not yet: says what measures what until there is one
-	@echo "make $@: nothing to run. Campaigns come with the rig; until then accuracy is measured by" >&2
-	@echo "'python -m training.evaluate' (docs/research.md) and speed by 'make bench'." >&2
-	@exit 2
+campaign: $(VENV)/.ready  ## every campaign at its full N, hours, into benchmarks/results/ (ARGS=--list, ARGS=--reduced)
+	$(VENV)/bin/python -m benchmarks.campaign $(ARGS)
 
 picture: $(VENV)/.ready  ## the README's picture, anew from the demo
 	$(VENV)/bin/spotgrid demo --out out/demo
@@ -54,7 +52,7 @@ clean:  ## remove environments and caches; keeps out/ and runs/
 
 # An environment is ready when it was installed after the last change of what it is made from.
 $(DEMO_VENV)/.ready: EXTRAS :=
-$(VENV)/.ready: EXTRAS := [train,report,postgres,dev]
+$(VENV)/.ready: EXTRAS := [train,report,postgres,otel,dev]
 %/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Spotgrid needs Python 3.11 or newer, this is "\
 	+ sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
