@@ -97,6 +97,8 @@ class Rig:
                 f"resume or stop it"
             )
         if known is not None and known.garment == garment.to_json():
+            begun = [i for i in known.plan_ids if self.bench.journal.given(i) or (plan is not None and plan.id == i)]
+            known.plan_ids = begun  # a crash may lie between the session and the plan
             return known
         ids = [] if plan is None else [plan.id]
         return Session(garment=garment.to_json(), began_s=self.bench.clock(), plan_ids=ids)

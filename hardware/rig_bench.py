@@ -28,6 +28,7 @@ _OF_DOSES: Final = {Interlock.FLOW, Interlock.SHOT, Interlock.CELL_CAP, Interloc
 """What is not asked of a tool that doses nothing."""
 _TICK_S: Final = 1.0
 _FRAME_STRIDE: Final = 8
+_FRESH: Final = 0.75
 
 
 class HeldError(Exception):
@@ -185,11 +186,11 @@ class Machine:
             raise CameraError("; ".join(why for _, why in troubles))
 
     def _refresh(self) -> None:
-        """Look again when the last picture is half as old as it may be, and see whether the garment has moved."""
+        """Look again before the last picture is as old as it may be, and see whether the garment has moved."""
         now, most = self.bench.timer(), self.bench.limits.frame_age_s
-        if self._frame is not None and now - self._frame.captured_s < most / 2:
+        if self._frame is not None and now - self._frame.captured_s < most * _FRESH:
             return
-        frame = self.bench.camera.frame(now if self._frame is None else now - most / 2)
+        frame = self.bench.camera.frame(now if self._frame is None else now - most * (1 - _FRESH))
         self._believe(frame)
         self._frame = frame
         self._moved_mm = None if self.reference is None else self.reference.moved_mm(frame.pixels)

@@ -24,6 +24,8 @@ from model.grid import CANVAS_PX_PER_MM
 PX: Final = CANVAS_PX_PER_MM
 _NOISE: Final = 1.0
 _SLACK_PX: Final = 64
+_DRYING_S: Final = 10.0
+"""Drying is drawn so often; what a tool does, at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,7 @@ class SimulatedTable:
         self._stain_log = np.minimum(_log(looks.stained) - self._clean_log, 0)
         self._tint = _tints(self._stain_log, cloth)
         self._picture = looks.stained.copy()
+        self._dried_s = 0.0
         self.shift_mm = (0.0, 0.0)
         self.given_ul: dict[tuple[int, int], float] = {}
         """(row, col) of the table's cells -> what really came out over them."""
@@ -79,7 +82,9 @@ class SimulatedTable:
     def picture(self) -> NDArray[np.uint8]:
         """The table now, uint8 (h, w, 3) RGB at 4 px/mm; not to be written to."""
         self.catch_up()
-        self.cloth.catch_up(self.clock())
+        if self.clock() - self._dried_s >= _DRYING_S:
+            self._dried_s = self.clock()
+            self.cloth.catch_up(self._dried_s)
         for window in self._merged():
             self._draw(window)
         if self.shift_mm == (0.0, 0.0):

@@ -63,6 +63,20 @@ def test_the_shipped_network_finds_what_anybody_would_see(demo: Demo) -> None:
     assert false <= 0.02 * clean, done.stdout
 
 
+def test_the_shirt_is_cleaned_on_a_simulated_table(demo: Demo) -> None:
+    out, done = demo
+    both = cv2.imread(str(out / "before-after.png"), cv2.IMREAD_COLOR)
+    assert both is not None
+    assert both.shape[0] == HEIGHT_MM * 4
+    said = re.search(r"simulated cloth itself: (\d+) mm2 visible before, (\d+) after", done.stdout)
+    assert said is not None, done.stdout
+    before, after = map(int, said.groups())
+    assert after < 0.7 * before
+    assert "of it water" in done.stdout
+    assert re.search(r"savings: -?\d+% of cost", done.stdout)
+    assert "to a person: " in done.stdout
+
+
 def test_map_picture_and_mask_agree(demo: Demo) -> None:
     out, _ = demo
     stain_map = StainMap.from_json(json.loads((out / "shirt.stainmap.json").read_text()))

@@ -12,8 +12,11 @@ from hardware.camera import Frame
 from hardware.camera_sim import Fault
 from hardware.detection import LinkLostError
 from hardware.errors import RigError
+from hardware.flow_book import FlowBook
 from hardware.garment import Garment
 from hardware.journal import Journal
+from hardware.rig import Rig
+from hardware.rig_bench import Bench
 from hardware.rig_outcome import State
 from hardware.rig_state import Command, issue
 from model.calibration import Calibration
@@ -231,7 +234,7 @@ def test_an_unsafe_controller_is_refused(tmp_path: Path) -> None:
 def test_an_empty_bottle_is_told_before_the_first_shot(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
 
-    def drain(bench):  # type: ignore[no-untyped-def]
+    def drain(bench: Bench) -> Bench:
         bench.flow.filled("water", 10.0)
         return bench
 
@@ -245,8 +248,6 @@ def test_what_was_not_given_goes_back_into_the_bottles_account(tmp_path: Path) -
     stage = Stage(tmp_path)
     stage.at[5] = lambda: stage.folder.send(Command("stop"))
     outcome = stage.run()
-    from hardware.flow_book import FlowBook
-
     left = FlowBook(tmp_path / "flow.json").record("water").bottle_ul
     assert left == pytest.approx(500_000 - outcome.agent_ul["water"])
 
@@ -262,10 +263,41 @@ def test_another_garments_open_plan_is_not_finished(tmp_path: Path) -> None:
         stage.run()
     assert stage.is_shut()
     bench = stage.simulation.bench(tmp_path)
-    from hardware.rig import Rig
-
     rig = Rig(bench, stage.truth, stage.folder, stage.settings, stage.tell, simulated=True)
     with pytest.raises(RigError, match="plan of garment G1 is not ended"):
         rig.run(Garment(id="other"))
     rig.close()
     bench.journal.close()
+
+
+def test_a_crash_between_session_and_plan_costs_no_try(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, retries=0)
+
+    def crash(bench: Bench) -> Bench:
+        bench.flow.draw = lambda _: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+        return bench
+
+    stage.change = crash
+    with pytest.raises(KeyboardInterrupt):
+        stage.run()
+    stage.change = lambda bench: bench
+    assert len(stage.run().plans) == 1
+
+
+def test_after_a_crash_the_open_plan_goes_on_under_a_permit_only(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, retries=0)
+
+    def crash() -> None:
+        raise KeyboardInterrupt
+
+    stage.at[9] = crash
+    with pytest.raises(KeyboardInterrupt):
+        stage.run()
+    status = stage.folder.status()
+    assert (status.state, status.garment) == ("failed", "G1")
+    stage.settings = replace(stage.settings, patience_s=60.0)
+    stage.when_waiting = stage.permit
+    outcome = stage.run()
+    assert outcome.state is State.DONE
+    assert [event["reason"] for event in stage.kinds("permit")] == ["the test looked", "looked again"]
+    assert stage.targets == sum(len(step.targets) for step in outcome.plans[0].steps)
