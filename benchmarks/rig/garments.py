@@ -87,7 +87,7 @@ def campaign(garments: int, seed: int) -> dict[str, Any]:
     """So many garments, summed."""
     total: Counter[str] = Counter()
     for n in range(garments):
-        total.update(garment(seed * 1_000_000 + n))  # type: ignore[arg-type]
+        total.update(garment(seed * 1_000_000 + n))
     return {
         "garments": garments, "seed": seed, "eyes": {"miss": MISS, "unsure": UNSURE, "wrong": WRONG}, **total,
         "removed_share": total["removed_mm2"] / max(total["treatable_mm2"], 1),

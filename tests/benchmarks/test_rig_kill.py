@@ -1,4 +1,4 @@
-"""The kill campaign at reduced N; the full one is `python -m benchmarks.rig.kill`."""
+"""The campaigns of the loop at reduced N; the full ones are `python -m benchmarks.rig.kill` and `.stream`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rig import kill
+from benchmarks.rig import kill, stream
 
 
 @pytest.mark.slow
@@ -27,3 +27,9 @@ def test_the_count_would_show_a_repeated_shot(tmp_path: Path) -> None:
     first = next(line for line in log.read_text().splitlines() if line.startswith("spindle"))
     log.write_text(log.read_text() + first + "\n")
     assert kill.held(tmp_path)["excess"] == 1
+
+
+def test_a_program_is_streamed_over_a_pty_without_a_protocol_error() -> None:
+    found = stream.stream(300)
+    assert found["lines"] == 300
+    assert found["lost_bytes"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -274,7 +275,10 @@ def test_a_crash_between_session_and_plan_costs_no_try(tmp_path: Path) -> None:
     stage = Stage(tmp_path, retries=0)
 
     def crash(bench: Bench) -> Bench:
-        bench.flow.draw = lambda _: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+        def draw(agents_ul: Mapping[str, float]) -> None:
+            raise KeyboardInterrupt
+
+        bench.flow.draw = draw  # type: ignore[method-assign]
         return bench
 
     stage.change = crash
