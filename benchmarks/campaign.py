@@ -38,6 +38,7 @@ class Campaign:
         reduced: arguments for a small N, which keeps no result.
         full: arguments for the full N, where the module's defaults are less.
         bench: whether it measures speed or cost, and so belongs to `make bench`.
+        judges: whether it also exits with 1 where a share misses its aim, of which a small N says little.
         needs: what must be installed beside the development environment.
     """
 
@@ -47,6 +48,7 @@ class Campaign:
     reduced: tuple[str, ...]
     full: tuple[str, ...] = ()
     bench: bool = False
+    judges: bool = False
     needs: str = ""
 
     @property
@@ -69,7 +71,7 @@ CAMPAIGNS: Final = (
     Campaign(
         "benchmarks.rig.garments", "rig-garments.json",
         "1000 simulated garments through the whole loop: what is removed, handed over, drowned",
-        reduced=("--garments", "2"),
+        reduced=("--garments", "2"), judges=True,
     ),
     Campaign(
         "benchmarks.calibration.rendered", "calibration-rendered.json",
