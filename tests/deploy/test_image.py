@@ -106,12 +106,13 @@ class _Answer(BaseHTTPRequestHandler):
 @contextmanager
 def answering(status: int) -> Iterator[tuple[int, list[str]]]:
     """A server that answers every GET so; its port, and the paths that it was asked for."""
-    handler = type("Handler", (_Answer,), {"status": status, "asked": []})
+    asked: list[str] = []
+    handler = type("Handler", (_Answer,), {"status": status, "asked": asked})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield server.server_port, handler.asked
+            yield server.server_port, asked
         finally:
             server.shutdown()
             thread.join()
