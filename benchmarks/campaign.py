@@ -74,6 +74,11 @@ CAMPAIGNS: Final = (
         reduced=("--garments", "2"), judges=True,
     ),
     Campaign(
+        "benchmarks.rig.stream", "rig-stream.json",
+        "10,000 lines streamed to the simulated controller over a pty: every line answered, no byte lost",
+        reduced=("--lines", "200"),
+    ),
+    Campaign(
         "benchmarks.calibration.rendered", "calibration-rendered.json",
         "20 random cameras of 12 megapixels calibrated from rendered boards: the promised error is kept",
         reduced=("--cameras", "1", "--scale", "0.25"),
