@@ -104,7 +104,15 @@ def slim(path: Path, out: Path) -> None:
         ValueError: not a checkpoint.
     """
     data = read(path)
-    torch.save({key: data[key] for key in ("schema", "config", "step", "best", "ema")}, out)
+    kept = {key: data[key] for key in ("schema", "step", "best", "ema")}
+    torch.save(kept | {"config": without_folders(data["config"])}, out)
+
+
+def without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's values with paths cut to their names, so that no machine's folders are passed on."""
+    return {
+        key: Path(value).name if isinstance(value, str) and "/" in value else value for key, value in config.items()
+    }
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from model.network import CONTEXT, SpotNet
 from model.onnx_file import CONTEXT_STRIDE, METADATA_KEY, SCHEMA, STRIDE, ModelFileError, OnnxFile
-from training.checkpoint import load_network, read
+from training.checkpoint import load_network, read, without_folders
 from training.operating import Calibration
 from training.provenance import commit, hash_files
 
@@ -200,7 +200,7 @@ def metadata(calibration: Calibration, name: str, version: str, trained: dict[st
 def describe(checkpoint: Path) -> dict[str, Any]:
     """How a checkpoint came about, for the metadata; paths are cut to their names, so that no machine's are shipped."""
     raw = read(checkpoint)
-    config = {k: Path(v).name if isinstance(v, str) and "/" in v else v for k, v in raw["config"].items()}
+    config = without_folders(raw["config"])
     return {"checkpoint_sha256": hash_files([checkpoint]), "step": raw["step"], "commit": commit(), "config": config}
 
 
@@ -227,6 +227,8 @@ def export(
         trial = Path(folder) / out.name
         to_onnx(Served(network, calibration.temperature, calibration.stain_shift), trial)
         model = onnx.load(trial)
+        for node in model.graph.node:
+            del node.metadata_props[:]  # the exporter's stack traces, with the paths of this machine
         document = metadata(calibration, name, version, trained)
         onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(document, sort_keys=True)})
         onnx.checker.check_model(model, full_check=True)

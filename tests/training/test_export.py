@@ -118,3 +118,7 @@ def test_the_checkpoint_of_a_run_is_found(tmp_path: Path) -> None:
 def test_a_missing_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "none"), "--out", str(tmp_path / "x.onnx")]) == 1
     assert "no checkpoint" in capsys.readouterr().err
+
+
+def test_the_file_names_no_path_of_the_machine_that_wrote_it(tiny_onnx: Path) -> None:
+    assert str(Path(__file__).resolve().parents[2]).encode() not in tiny_onnx.read_bytes()

@@ -176,6 +176,7 @@ def test_a_slim_checkpoint_holds_the_averaged_weights_alone(tiny_run: Path, tmp_
     whole, slim = load_network(tiny_run / "last.pt"), load_network(tmp_path / "slim.pt")
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), slim.state_dict().values(), strict=True))
     assert set(read(tmp_path / "slim.pt")) == {"schema", "config", "step", "best", "ema"}
+    assert read(tmp_path / "slim.pt")["config"]["scenes"] == "train"  # no machine's folders
     assert checkpoint_main([str(tmp_path / "none.pt"), str(tmp_path / "x.pt")]) == 1
 
 
