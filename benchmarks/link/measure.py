@@ -12,16 +12,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.link.emulator import emulated
 from benchmarks.link.profiles import PROFILES, Figure, Profile
+from benchmarks.savings.million import origin
 from benchmarks.speed.pictures import garment
 from inference_service.client import AsyncGrpcClient, Options
 from inference_service.rpc.server import create_server
@@ -177,22 +174,6 @@ def print_row(found: dict[str, Any]) -> None:
     print(f"{'':9} scan: first cells after {scan['first_cell_ms']:.0f} ms, map after {scan['map_ms']:.0f} ms")
 
 
-def origin() -> dict[str, Any]:
-    """Commit, date and machine of a run."""
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return {
-        "commit": git.stdout.strip(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "processor": platform.machine(),
-            "cores": len(os.sched_getaffinity(0)),
-            "load": round(os.getloadavg()[0], 1),
-        },
-        "python": platform.python_version(),
-        "seed": SEED,
-    }
-
-
 def main() -> None:
     """Measure, print, and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -203,7 +184,9 @@ def main() -> None:
     args = parser.parse_args()
     found = asyncio.run(measure(args.profiles, args.repeat, args.threads))
     if args.out != "-":
-        text = json.dumps({"schema": "spotgrid.benchmark/v1", "name": "link", **found, "origin": origin()}, indent=1)
+        text = json.dumps(
+            {"schema": "spotgrid.benchmark/v1", "name": "link", **found, "origin": {**origin(), "seed": SEED}}, indent=1
+        )
         Path(args.out).write_text(text + "\n")
 
 

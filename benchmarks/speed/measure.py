@@ -13,15 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.savings import million
 from benchmarks.speed.pictures import MM_PER_PX, SIZES, Picture, garment
 from benchmarks.speed.subjects import SUBJECTS, against
 from model.onnx_file import OnnxFile
@@ -101,21 +100,12 @@ def cold_start(threads: int, folder: Path) -> dict[str, Any]:
 
 def origin() -> dict[str, Any]:
     """Commit, date, machine and model of a run."""
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    start = million.origin()
     cpuinfo = Path("/proc/cpuinfo")
     names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line] if cpuinfo.is_file() else []
-    return {
-        "commit": git.stdout.strip(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "processor": names[0].partition(":")[2].strip() if names else platform.machine(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "load": round(os.getloadavg()[0], 1),
-        },
-        "python": platform.python_version(),
-        "model": OnnxFile(threads=1).info.id,
-        "seed": SEED,
-    }
+    if names:
+        start["machine"]["processor"] = names[0].partition(":")[2].strip()
+    return start | {"model": OnnxFile(threads=1).info.id, "seed": SEED}
 
 
 def line(row: dict[str, Any]) -> str:
