@@ -1,0 +1,130 @@
+"""PatchNet: what spotgrid-s runs: a small network that works on square millimetres from its first layer on.
+
+It keeps SpotNet's contract (model/network.py): the same weights look at 1, 2 and 4 px/mm in turn, each level is told the
+features of the coarser one, and one output is 4 x 4 px: at the last level one square millimetre.
+
+A patch of 4 x 4 px becomes one position at once, as log ratios to the cloth about it: what a lamp or an exposure does
+to a picture cancels, and no layer runs at the pixels' own resolution, where three quarters of an ordinary encoder's
+work lie. `Kin` tells how common a position's look is in its surroundings: a print's colours come again, a splash's do
+not. No normalisation layer, since statistics over a tile would make the answer depend on the tiling; residual branches
+start near nothing instead. Wide context comes from the coarser levels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.network import CONTEXT, STRIDE
+from model.taxonomy import CHEMISTRIES
+
+_DARK = 0.02  # of full light: below it, noise makes ratios meaningless
+
+
+class Block(nn.Module):
+    """Residual depthwise-separable block: what the neighbours say, then what it means."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.expand = nn.Conv2d(width, 2 * width, 1)
+        self.project = nn.Conv2d(2 * width, width, 1)
+        _start_small(self.project)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, h, w) -> same."""
+        out: Tensor = x + self.project(F.relu6(self.expand(self.depthwise(x))))
+        return out
+
+
+class Patches(nn.Module):
+    """Log ratios of each position's 4 x 4 px, its extremes and its mean to the mean light about it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.pixels = nn.Conv2d(3, width, STRIDE, stride=STRIDE)
+        self.summary = nn.Conv2d(12, width, 1, bias=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, H, W) in 0..1, H and W multiples of 16 -> (N, width, H/4, W/4)."""
+        log = torch.log(image + _DARK)
+        mean = F.avg_pool2d(log, STRIDE)
+        light, dark = F.max_pool2d(log, STRIDE), -F.max_pool2d(-log, STRIDE)
+        about = _up(_mean3(F.avg_pool2d(mean, 4)), 4)  # over 48 x 48 px
+        summary = self.summary(torch.cat([mean - about, light - about, dark - about, about + 1.5], dim=1))
+        ratio = self.pixels(log) - F.conv2d(about, self.pixels.weight.sum(dim=(2, 3), keepdim=True))
+        return F.relu6(ratio + summary + 1.0)
+
+
+class Kin(nn.Module):
+    """How common the look of a position is about it: a product of learnt marks and their mean over 80 x 80 px."""
+
+    def __init__(self, width: int, marks: int = 24) -> None:
+        super().__init__()
+        self.ask = nn.Conv2d(width, marks, 1)
+        self.tell = nn.Conv2d(2 * marks, width, 1)
+        _start_small(self.tell)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, h, w), h and w multiples of 4 -> same."""
+        marks = F.relu6(self.ask(x))
+        common = _up(F.avg_pool2d(F.avg_pool2d(marks, 4), 5, 1, 2, count_include_pad=False), 4)
+        out: Tensor = x + self.tell(torch.cat([marks * common, common], dim=1))
+        return out
+
+
+class PatchNet(nn.Module):
+    """See the module's text.
+
+    Args:
+        widths: channels at strides 4, 8 and 16.
+    """
+
+    def __init__(self, widths: tuple[int, int, int] = (48, 80, 128)) -> None:
+        super().__init__()
+        w4, w8, w16 = widths
+        self.patches = Patches(w4)
+        self.enter4 = nn.Sequential(Block(w4, 3), Kin(w4))
+        self.down8 = nn.Conv2d(w4, w8, 2, 2)
+        self.context8 = nn.Conv2d(CONTEXT, w8, 1)
+        self.enter8 = nn.Sequential(Block(w8, 5), Block(w8, 5))
+        self.down16 = nn.Conv2d(w8, w16, 2, 2)
+        self.context16 = nn.Conv2d(CONTEXT, w16, 1)
+        self.wide = nn.Sequential(*(Block(w16, 5) for _ in range(4)))
+        self.up8 = nn.Conv2d(w16, w8, 1)
+        self.leave8 = nn.Sequential(Block(w8, 5))
+        self.up4 = nn.Conv2d(w8, w4, 1)
+        self.leave4 = nn.Sequential(Block(w4, 3), Block(w4, 3))
+        self.stain = nn.Conv2d(w4, 1, 1)
+        self.kind8 = nn.Sequential(Block(w8, 5), nn.Conv2d(w8, len(CHEMISTRIES), 1))
+        self.kind4 = nn.Conv2d(w4, len(CHEMISTRIES), 1)
+        self.features = nn.Conv2d(w4, CONTEXT - 1, 1)
+        self.trust = nn.Parameter(torch.tensor(0.3))  # how much of the coarser level's logit stands until disproved
+        nn.init.constant_(self.stain.bias, -3.0)  # type: ignore[arg-type]  # most of a garment is clean
+
+    def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One look at one level: arguments and results as SpotNet's."""
+        with torch.autocast(image.device.type, enabled=False):  # a faint stain's ratio is lost in bf16
+            x4 = self.patches(image)
+        x4 = self.enter4(x4)  # (N, w4, H/4, W/4)
+        x8 = self.enter8(self.down8(x4) + self.context8(context))  # (N, w8, H/8, W/8)
+        x16 = self.wide(self.down16(x8) + self.context16(F.avg_pool2d(context, 2)))  # (N, w16, H/16, W/16)
+        x8 = self.leave8(x8 + _up(self.up8(x16), 2))
+        x4 = self.leave4(x4 + _up(self.up4(x8), 2))
+        stain = self.stain(x4) + self.trust * 8.0 * _up(context[:, :1], 2)
+        chemistry = self.kind4(x4) + _up(self.kind8(x8), 2)
+        return stain, chemistry, torch.cat([stain / 8.0, self.features(x4)], dim=1)
+
+
+def _start_small(layer: nn.Conv2d) -> None:
+    nn.init.normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+def _mean3(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+
+
+def _up(x: Tensor, times: int) -> Tensor:
+    return F.interpolate(x, scale_factor=float(times), mode="nearest")
