@@ -1,6 +1,6 @@
 """PatchNet: what spotgrid-s runs: a small network that works on square millimetres from its first layer on.
 
-It keeps SpotNet's contract (model/network.py): the same weights look at 1, 2 and 4 px/mm in turn, each level is told the
+It keeps the contract of SpotNet (model/network.py): the same weights look at 1, 2 and 4 px/mm in turn, each is told the
 features of the coarser one, and one output is 4 x 4 px: at the last level one square millimetre.
 
 A patch of 4 x 4 px becomes one position at once, as log ratios to the cloth about it: what a lamp or an exposure does

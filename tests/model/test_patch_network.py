@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.network import CONTEXT
-from model.patch_network import PatchNet, Patches
+from model.patch_network import Patches, PatchNet
 
 
 @pytest.fixture(scope="module")
