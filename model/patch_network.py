@@ -6,8 +6,9 @@ features of the coarser one, and one output is 4 x 4 px: at the last level one s
 A patch of 4 x 4 px becomes one position at once, as log ratios to the cloth about it: what a lamp or an exposure does
 to a picture cancels, and no layer runs at the pixels' own resolution, where three quarters of an ordinary encoder's
 work lie. `Kin` tells how common a position's look is in its surroundings: a print's colours come again, a splash's do
-not. No normalisation layer, since statistics over a tile would make the answer depend on the tiling; residual branches
-start near nothing instead. Wide context comes from the coarser levels.
+not. Batch normalisation makes it learn at all (without, 600 steps taught it nothing); its statistics are frozen for the
+last part of the training and fold into the convolutions, so no answer depends on the tile. Wide context comes from the
+coarser levels.
 """
 
 from __future__ import annotations
@@ -27,14 +28,18 @@ class Block(nn.Module):
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False)
+        self.norm = nn.BatchNorm2d(width)
         self.expand = nn.Conv2d(width, 2 * width, 1)
         self.project = nn.Conv2d(2 * width, width, 1)
-        _start_small(self.project)
+        nn.init.kaiming_normal_(self.expand.weight)
+        nn.init.zeros_(self.expand.bias)  # type: ignore[arg-type]
+        nn.init.normal_(self.project.weight, std=0.3 / (2 * width) ** 0.5)
+        nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, h, w) -> same."""
-        out: Tensor = x + self.project(F.relu6(self.expand(self.depthwise(x))))
+        out: Tensor = x + self.project(F.relu6(self.expand(self.norm(self.depthwise(x)))))
         return out
 
 
@@ -45,16 +50,26 @@ class Patches(nn.Module):
         super().__init__()
         self.pixels = nn.Conv2d(3, width, STRIDE, stride=STRIDE)
         self.summary = nn.Conv2d(12, width, 1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.norm = nn.BatchNorm2d(width)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) in 0..1, H and W multiples of 16 -> (N, width, H/4, W/4)."""
+        # As one sum: every mean is folded into the pixels' weights and every difference to the surroundings is taken
+        # where those are small. It says what `summary` of (mean, lightest, darkest px, all less `about`; about + 1.5)
+        # and `pixels` of (px less `about`) would. `norm` is folded in as well once it is fixed.
         log = torch.log(image + _DARK)
-        mean = F.avg_pool2d(log, STRIDE)
-        light, dark = F.max_pool2d(log, STRIDE), -F.max_pool2d(-log, STRIDE)
-        about = _up(_mean3(F.avg_pool2d(mean, 4)), 4)  # over 48 x 48 px
-        summary = self.summary(torch.cat([mean - about, light - about, dark - about, about + 1.5], dim=1))
-        ratio = self.pixels(log) - F.conv2d(about, self.pixels.weight.sum(dim=(2, 3), keepdim=True))
-        return F.relu6(ratio + summary + 1.0)
+        extremes = torch.cat([F.max_pool2d(log, STRIDE), F.max_pool2d(-log, STRIDE)], dim=1)
+        about = _mean3(F.avg_pool2d(log, 4 * STRIDE))  # over 48 x 48 px
+        scale, shift = (torch.ones_like(self.norm.weight), 0.0) if self.training else _as_scale(self.norm)
+        by = scale.view(-1, 1, 1, 1)
+        of_mean, of_light, of_dark, of_about = (by * self.summary.weight[:, i : i + 3] for i in (0, 3, 6, 9))
+        pixels = by * self.pixels.weight + of_mean / STRIDE**2
+        to_about = of_about - of_light - of_dark - pixels.sum(dim=(2, 3), keepdim=True)
+        constant = scale * self.pixels.bias + 1.5 * of_about.sum(dim=(1, 2, 3)) + shift
+        ends = F.conv2d(extremes, torch.cat([of_light, -of_dark], dim=1))
+        out = F.conv2d(log, pixels, stride=STRIDE) + ends + _up(F.conv2d(about, to_about, constant), 4)
+        return F.relu6((self.norm(out) if self.training else out) + 1.0)
 
 
 class Kin(nn.Module):
@@ -69,8 +84,10 @@ class Kin(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, h, w), h and w multiples of 4 -> same."""
         marks = F.relu6(self.ask(x))
-        common = _up(F.avg_pool2d(F.avg_pool2d(marks, 4), 5, 1, 2, count_include_pad=False), 4)
-        out: Tensor = x + self.tell(torch.cat([marks * common, common], dim=1))
+        common = F.avg_pool2d(F.avg_pool2d(marks, 4), 5, 1, 2, count_include_pad=False)
+        of_both, of_common = self.tell.weight[:, : marks.shape[1]], self.tell.weight[:, marks.shape[1] :]
+        both = F.conv2d(marks * _up(common, 4), of_both)
+        out: Tensor = x + both + _up(F.conv2d(common, of_common, self.tell.bias), 4)
         return out
 
 
@@ -101,6 +118,8 @@ class PatchNet(nn.Module):
         self.kind4 = nn.Conv2d(w4, len(CHEMISTRIES), 1)
         self.features = nn.Conv2d(w4, CONTEXT - 1, 1)
         self.trust = nn.Parameter(torch.tensor(0.3))  # how much of the coarser level's logit stands until disproved
+        self.first: Tensor
+        self.register_buffer("first", torch.eye(CONTEXT)[0].view(1, -1, 1, 1), persistent=False)  # the logit's channel
         nn.init.constant_(self.stain.bias, -3.0)  # type: ignore[arg-type]  # most of a garment is clean
 
     def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,9 +131,20 @@ class PatchNet(nn.Module):
         x16 = self.wide(self.down16(x8) + self.context16(F.avg_pool2d(context, 2)))  # (N, w16, H/16, W/16)
         x8 = self.leave8(x8 + _up(self.up8(x16), 2))
         x4 = self.leave4(x4 + _up(self.up4(x8), 2))
-        stain = self.stain(x4) + self.trust * 8.0 * _up(context[:, :1], 2)
+        weight = torch.cat([self.stain.weight / 8.0, self.features.weight])
+        bias = torch.cat([self.stain.bias / 8.0, self.features.bias])  # type: ignore[list-item]
+        features = F.conv2d(x4, weight, bias) + _up(self.trust * self.first * context, 2)
         chemistry = self.kind4(x4) + _up(self.kind8(x8), 2)
-        return stain, chemistry, torch.cat([stain / 8.0, self.features(x4)], dim=1)
+        return 8.0 * features[:, :1], chemistry, features
+
+
+def _as_scale(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a norm with fixed statistics multiplies by and adds, (width,) each."""
+    mean, var = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert var is not None
+    scale = norm.weight / torch.sqrt(var + norm.eps)
+    return scale, norm.bias - mean * scale
 
 
 def _start_small(layer: nn.Conv2d) -> None:
