@@ -51,7 +51,6 @@ class Patches(nn.Module):
         self.pixels = nn.Conv2d(3, width, STRIDE, stride=STRIDE)
         self.summary = nn.Conv2d(12, width, 1, bias=False)
         self.norm = nn.BatchNorm2d(width)
-        self.norm = nn.BatchNorm2d(width)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) in 0..1, H and W multiples of 16 -> (N, width, H/4, W/4)."""
@@ -61,7 +60,7 @@ class Patches(nn.Module):
         log = torch.log(image + _DARK)
         extremes = torch.cat([F.max_pool2d(log, STRIDE), F.max_pool2d(-log, STRIDE)], dim=1)
         about = _mean3(F.avg_pool2d(log, 4 * STRIDE))  # over 48 x 48 px
-        scale, shift = (torch.ones_like(self.norm.weight), 0.0) if self.training else _as_scale(self.norm)
+        scale, shift = (torch.ones_like(self.norm.weight), 0.0) if self.training else _as_scale(self.norm, 1.0)
         by = scale.view(-1, 1, 1, 1)
         of_mean, of_light, of_dark, of_about = (by * self.summary.weight[:, i : i + 3] for i in (0, 3, 6, 9))
         pixels = by * self.pixels.weight + of_mean / STRIDE**2
@@ -69,7 +68,7 @@ class Patches(nn.Module):
         constant = scale * self.pixels.bias + 1.5 * of_about.sum(dim=(1, 2, 3)) + shift
         ends = F.conv2d(extremes, torch.cat([of_light, -of_dark], dim=1))
         out = F.conv2d(log, pixels, stride=STRIDE) + ends + _up(F.conv2d(about, to_about, constant), 4)
-        return F.relu6((self.norm(out) if self.training else out) + 1.0)
+        return F.relu6(self.norm(out) + 1.0 if self.training else out)
 
 
 class Kin(nn.Module):
@@ -138,13 +137,13 @@ class PatchNet(nn.Module):
         return 8.0 * features[:, :1], chemistry, features
 
 
-def _as_scale(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What a norm with fixed statistics multiplies by and adds, (width,) each."""
+def _as_scale(norm: nn.BatchNorm2d, more: float) -> tuple[Tensor, Tensor]:
+    """What a norm with fixed statistics multiplies by, and adds, with `more` on top: (width,) each."""
     mean, var = norm.running_mean, norm.running_var
     assert mean is not None
     assert var is not None
     scale = norm.weight / torch.sqrt(var + norm.eps)
-    return scale, norm.bias - mean * scale
+    return scale, norm.bias - mean * scale + more
 
 
 def _start_small(layer: nn.Conv2d) -> None:
