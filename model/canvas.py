@@ -7,7 +7,7 @@ canvas that the whole picture makes, bit for bit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import cv2
@@ -33,7 +33,7 @@ class PictureRows:
         self._strips: deque[tuple[int, NDArray[np.uint8]]] = deque()
 
     def add(self, strip: NDArray[np.uint8]) -> None:
-        """Take rows, uint8 (h, width, 3), by reference: see `own`."""
+        """Take rows, uint8 (h, width, 3), by reference: nobody may write into them as long as the canvas is used."""
         self._strips.append((self.height, strip))
         self.height += len(strip)
 
@@ -51,31 +51,23 @@ class PictureRows:
         while self._strips and self._strips[0][0] + len(self._strips[0][1]) <= top:
             self._strips.popleft()
 
-    def own(self, top: int) -> None:
-        """Copy what is left of the last strip from `top` on: the caller may write into it again."""
-        if self._strips:
-            first, strip = self._strips.pop()
-            kept = max(top - first, 0)
-            if kept < len(strip):
-                self._strips.append((first + kept, strip[kept:].copy()))
-
 
 class Canvas:
-    """The plane at 4 px/mm and its reductions. Rows are asked for from the top down, each factor for itself.
+    """The plane at 4 px/mm and its reductions, made from the top down as it is asked for.
 
     Args:
         picture: its rows so far; all of them once `close` was called.
         place: where the picture lies. While it grows, only the scale and the width are used.
-        factors: the reductions that will be asked for.
+        coarsest: the largest factor that will be asked for.
     """
 
-    def __init__(self, picture: PictureRows, place: Calibration, factors: Sequence[int]) -> None:
+    def __init__(self, picture: PictureRows, place: Calibration, coarsest: int) -> None:
         self.width = place.canvas_size_px[0]
         self.height: int | None = None
         """px, a multiple of 40; None while the picture grows."""
         self.watch: Watch | None = None
-        self._picture, self._place = picture, place
-        self._bands: dict[int, deque[tuple[int, NDArray[np.uint8]]]] = {factor: deque() for factor in factors}
+        self._picture, self._place, self._coarsest = picture, place, coarsest
+        self._bands: deque[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]] = deque()  # (top, px, px at coarsest)
         self._made = self._known = 0
 
     def close(self, height: int) -> None:
@@ -89,32 +81,33 @@ class Canvas:
             self._known += BAND_PX
         return self._known
 
-    @property
-    def picture_top(self) -> int:
-        """The first row of the picture that is still needed."""
-        return self._needs(self._made)[0]
-
-    def make(self) -> None:
-        """Make every band that can be made."""
-        while self._made < self.known:
+    def make(self, bottom: int | None = None) -> None:
+        """Make the rows above `bottom`, canvas px, or those that can be made."""
+        end = self.known if bottom is None else min(bottom, self.known)
+        while self._made < end:
             self._make_band()
 
-    def rows(self, factor: int, top: int, bottom: int) -> NDArray[np.uint8]:
-        """Rows of the plane reduced by `factor` (the mean of factor² px): uint8 (bottom - top, width / factor, 3)."""
+    def patch(self, factor: int, rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.uint8]:
+        """Rows and columns (first, end) of the plane reduced by `factor` (the mean of factor² px): uint8 (h, w, 3).
+
+        For several threads, once `make` made these rows.
+        """
+        (top, bottom), (left, right) = rows, cols
         while self._made < bottom * factor:
             self._make_band()
-        parts = [
-            band[max(top - first, 0) : bottom - first]
-            for first, band in self._bands[factor]
-            if first < bottom and first + len(band) > top
-        ]
+        if factor not in (1, self._coarsest):
+            return _reduced(self.patch(1, (top * factor, bottom * factor), (left * factor, right * factor)), factor)
+        parts = []
+        for first, band, reduced in self._bands:
+            start, pixels = first // factor, band if factor == 1 else reduced
+            if start < bottom and start + len(pixels) > top:
+                parts.append(pixels[max(top - start, 0) : bottom - start, left:right])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def forget(self, factor: int, top: int) -> None:
-        """Rows of this reduction above `top` are not asked for again."""
-        bands = self._bands[factor]
-        while bands and bands[0][0] + len(bands[0][1]) <= top:
-            bands.popleft()
+    def forget(self, top: int) -> None:
+        """Rows above `top` are not asked for again."""
+        while self._bands and self._bands[0][0] + len(self._bands[0][1]) <= top:
+            self._bands.popleft()
 
     def _needs(self, top: int) -> tuple[int, int]:
         return picture_rows(self._place, top, top + BAND_PX)
@@ -125,12 +118,13 @@ class Canvas:
         first, end = _within(self._needs(top), self._picture.height)
         rows = self._picture.rows(first, end)
         band = rectify_rows(rows, first, self._place, (0, top, self.width, bottom - top))
-        for factor, bands in self._bands.items():
-            bands.append((top // factor, _reduced(band, factor)))
+        reduced = _reduced(band, self._coarsest)
+        self._bands.append((top, band, reduced))
         if self.watch is not None:
-            self.watch(top // CANVAS_PX_PER_MM, _reduced(band, CANVAS_PX_PER_MM))
+            glance = reduced if self._coarsest == CANVAS_PX_PER_MM else _reduced(band, CANVAS_PX_PER_MM)
+            self.watch(top // CANVAS_PX_PER_MM, glance)
         self._made = bottom
-        self._picture.forget(self.picture_top)
+        self._picture.forget(self._needs(bottom)[0])
 
 
 class Patches:
@@ -143,7 +137,10 @@ class Patches:
 
     def __init__(self, image: NDArray[np.uint8], place: Calibration) -> None:
         self._image, self._place = image, place
+        self.width: int
+        self.height: int | None
         self.width, self.height = place.canvas_size_px
+        self._rows = self.height
         self._side = block_px(place)
         self._blocks: dict[tuple[int, int, int], NDArray[np.uint8]] = {}
 
@@ -158,6 +155,17 @@ class Patches:
         first_row, first_col = top // high * high, left // wide * wide
         return np.concatenate(lines)[top - first_row : bottom - first_row, left - first_col : right - first_col]
 
+    @property
+    def known(self) -> int:
+        """All rows are there."""
+        return self._rows
+
+    def forget(self, top: int) -> None:
+        """Nothing is forgotten: few blocks are made."""
+
+    def make(self, bottom: int) -> None:
+        """Blocks are made where they are asked for; two threads may make the same one, which changes nothing."""
+
     def _block(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
         key = (factor, y, x)
         if key not in self._blocks:
@@ -166,7 +174,7 @@ class Patches:
 
     def _sampled(self, y: int, x: int) -> NDArray[np.uint8]:
         top, left = y * BAND_PX, x * self._side
-        size = min(self._side, self.width - left), min(BAND_PX, self.height - top)
+        size = min(self._side, self.width - left), min(BAND_PX, self._rows - top)
         first, end = _within(picture_rows(self._place, top, top + BAND_PX), len(self._image))
         return rectify_rows(self._image[first:end], first, self._place, (left, top, *size))
 
@@ -176,11 +184,11 @@ def _within(rows: tuple[int, int], height: int) -> tuple[int, int]:
     return min(rows[0], height - 1), min(rows[1], height)
 
 
-def whole_canvas(image: NDArray[np.uint8], place: Calibration, factors: Sequence[int]) -> Canvas:
+def whole_canvas(image: NDArray[np.uint8], place: Calibration, coarsest: int) -> Canvas:
     """The canvas of a picture that is all there."""
     picture = PictureRows()
     picture.add(image)
-    canvas = Canvas(picture, place, factors)
+    canvas = Canvas(picture, place, coarsest)
     canvas.close(place.canvas_size_px[1])
     return canvas
 

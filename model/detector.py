@@ -31,8 +31,9 @@ class Detector:
 
     Args:
         model_path: a `spotgrid.model/v1` ONNX file; None = the network that comes with Spotgrid.
-        threads: CPU threads for one run of the network; None = the CPUs that this process may use.
+        threads: CPU threads for one picture; None = the CPUs that this process may use.
         providers: onnxruntime execution providers in order of preference; None = the CPU.
+        screening: False = look closely everywhere, even where the model file's screen says that it is not worth it.
 
     Raises:
         ModelFileError: the model file is missing, not ONNX, or not one of ours.
@@ -44,8 +45,9 @@ class Detector:
         model_path: str | Path | None = None,
         threads: int | None = None,
         providers: Sequence[str] | None = None,
+        screening: bool = True,
     ) -> None:
-        self._network = OnnxFile(model_path, threads, providers)
+        self._network, self._screening = OnnxFile(model_path, threads, providers), screening
 
     @property
     def info(self) -> ModelInfo:
@@ -92,7 +94,8 @@ class Detector:
         check_size(image, place)
         threshold, preset = self.operating_point(threshold, preset)
         told = Told(source, garment_id, captured_at, age_ms)
-        return Scan(self._network, place, threshold, preset, told, height=image.shape[0]).whole(image, progress)
+        scan = Scan(self._network, place, threshold, preset, told, image.shape[0], self._screening)
+        return scan.whole(image, progress)
 
     def open_scan(
         self,
@@ -121,7 +124,8 @@ class Detector:
         """
         place = scan_place(width_px, mm_per_px, calibration)
         threshold, preset = self.operating_point(threshold, preset)
-        return Scan(self._network, place, threshold, preset, Told(source, garment_id, captured_at))
+        told = Told(source, garment_id, captured_at)
+        return Scan(self._network, place, threshold, preset, told, screening=self._screening)
 
     def recheck(
         self,
@@ -139,7 +143,7 @@ class Detector:
         """Look again at the cells of a map and their neighbours, after they were treated.
 
         The answer is that of `detect` on these cells, for a fraction of the work; of `classes`, only where the blot
-        lies in what was looked at (whole tiles). With several threads the network may round differently (1e-5).
+        lies in what was looked at (whole tiles).
         Cells elsewhere were clean before and are not looked at: they are not listed, and stay unseen if they were.
 
         Args:
@@ -161,7 +165,7 @@ class Detector:
         at = (previous.threshold, previous.preset) if kept else self.operating_point(threshold, preset)
         cells = in_question(previous)
         if worthwhile(cells, self.info.core_px):
-            found, unseen = look_again(image, place, self._network, at[0], cells)
+            found, unseen = look_again(image, place, self._network, at[0], cells, self._screening)
         else:
             found, unseen = restricted(self.detect(image, calibration=place, threshold=at[0]), cells)
         return StainMap(
@@ -185,7 +189,8 @@ class Detector:
         return self.detect(canvas, mm_per_px=CANVAS_MM_PER_PX, threshold=threshold, preset=preset)
 
     def logits(self, canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The network's dense maps, before any threshold: what training and evaluation look at.
+        """The network's dense maps, before any threshold: what training and evaluation look at. Where no close look was
+        worth it, the logit is `CLEAN_LOGIT`.
 
         Args:
             canvas: uint8 (H, W, 3) RGB at 4 px/mm.
@@ -203,7 +208,8 @@ class Detector:
         seen = seen_subcells(place)
         stain_logit = np.empty(seen.shape, dtype=np.float32)
         chemistry_prob = np.empty((len(CHEMISTRIES), *seen.shape), dtype=np.float32)
-        for rows, stain, chemistry in Pyramid(whole_canvas(canvas, place, self.info.levels), self._network).bands():
+        plane = whole_canvas(canvas, place, self.info.levels[0])
+        for rows, stain, chemistry in Pyramid(plane, self._network, screening=self._screening).bands():
             stain_logit[rows] = stain
             chemistry_prob[:, rows] = softmax(chemistry)
         stain_logit[~seen] = PAD_LOGIT

@@ -104,9 +104,11 @@ def _zoom(calibration: Calibration) -> int:
 
 
 def _cut(rows: NDArray[Any], top: int, region: tuple[int, int, int, int]) -> NDArray[Any]:
-    """A picture at the canvas's own scale needs no sampling: its rows from `top` on, the border repeated."""
+    """A picture at the canvas's own scale needs no sampling: its rows from `top` on, a view, or the border repeated."""
     x, _, width, height = region
     inside = rows[min(top, len(rows) - 1) : top + height, min(x, rows.shape[1] - 1) : x + width]
+    if inside.shape[:2] == (height, width):
+        return inside
     missing = [(0, height - inside.shape[0]), (0, width - inside.shape[1])]
     return np.pad(inside, missing + [(0, 0)] * (rows.ndim - 2), mode="edge")
 

@@ -56,6 +56,7 @@ class Scan:
         threshold, preset: the operating point.
         told: goes into the map.
         height: of the picture in px, if it is known before its end.
+        screening: see `Detector`.
     """
 
     def __init__(
@@ -66,20 +67,21 @@ class Scan:
         preset: str | None,
         told: Told,
         height: int | None = None,
+        screening: bool = True,
     ) -> None:
         self._started = time.monotonic()
         info = network.info
         self._info, self._place, self._told = info, place, told
         self._operating: dict[str, Any] = {"threshold": threshold, "preset": preset}
         self._picture, self._sight, self._focus = PictureRows(), Sight(), Focus(place.image_px[0], height)
-        self._canvas = Canvas(self._picture, place, info.levels)
+        self._canvas = Canvas(self._picture, place, info.levels[0])
         self._seen = seen = _Seen(place, self._canvas.width // CANVAS_PX_PER_MM)
         sight = self._sight  # not self: a cycle would keep the picture until the garbage collector comes by
         self._canvas.watch = lambda top, glance: sight.add(Visibility.of(glance, seen.rows(top, top + len(glance))))
-        self._pyramid = Pyramid(self._canvas, network)
+        self._pyramid = Pyramid(self._canvas, network, screening=screening)
         width_mm = self._canvas.width // CANVAS_PX_PER_MM
         self._stream = CellStream(info.cell_head, threshold, info.unsure_below, width_mm)
-        self._rest: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # lines of a row not yet whole
+        self._rest: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # lines of a row not whole yet
         self._kept: list[CellArrays] = [NO_CELLS]
         self._given: list[CellArrays] = []
         self._finished = False
@@ -110,11 +112,10 @@ class Scan:
         """
         self._check_strip(strip)
         self._focus.push(strip)
-        self._picture.add(strip)
+        self._picture.add(strip.copy())
         cells = self._advance()
         if self._place.mm_per_px * CANVAS_PX_PER_MM < 1:
             self._canvas.make()  # smaller than the rows it is made from
-        self._picture.own(self._canvas.picture_top)
         return cells
 
     def finish(self) -> tuple[CellArrays, StainMap]:

@@ -1,146 +1,227 @@
-"""The network over a canvas of any size: coarse to fine, tile by tile, in memory for a few rows of tiles.
+"""The network over a canvas of any size: coarse to fine, only where the coarser look saw something, tile by tile.
 
-Each level is the canvas reduced by 4, 2, 1 (or as the model file says), cut into squares of `tile_px` of which a rim of
-`halo_px` is thrown away, because there the network saw a border where cloth goes on. A finer level is fed the coarser
-one's features over the same area. Rows of tiles are made when a finer level asks for them and forgotten once it moved
-on. Beyond the canvas, pixels and features are mirrored about its edge (the edge itself repeated), never zero: zeros
-would be a cloth that training does not know.
+Each level is the canvas reduced by 4, 2, 1 (or as the model file says), cut into squares, of each of which the network
+sees a rim more: at the rim's own edge it saw a border where cloth goes on. The squares of one level lie whole in those
+of the coarser one, rims included, so a tile needs to be told by one coarser tile alone, and its answer hangs on nothing
+else: whether others are run, in which order, by how many threads, changes no bit of it.
 
-A canvas may still be growing. A row of tiles is then ready when all that it looks at, through every level, is there.
+The coarsest level is looked at everywhere. A model file with a `screen` says of each place it looked at whether a
+closer look is worth it; squares where it is not are clean. A canvas may still be growing: a row of coarsest tiles is
+then ready when all that it looks at is there. At the canvas's edges tiles end, filled up to whole steps by mirroring.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.canvas import Canvas
-from model.onnx_file import CONTEXT_STRIDE, STRIDE, OnnxFile
+from model.grid import CELL_PX
+from model.onnx_file import CONTEXT_STRIDE, STRIDE, TILE_STEP, ModelInfo, OnnxFile
+from model.taxonomy import CHEMISTRIES
 
-MAX_BATCH: Final = 8
+CLEAN_LOGIT: Final = -29.0
+"""Of places that no close look was worth."""
 _ENDLESS: Final = 1 << 40
-"""Stands for the height of a canvas that still grows: nothing is mirrored there yet."""
+"""Stands for the height of a canvas that still grows."""
+_AT_ONCE: Final = 256
+"""Tiles whose features are kept at a time: they bound memory where everything is stained."""
 
+Into = tuple[int, NDArray[np.float32], NDArray[np.float32]]
+"""Where answers go: (first row in mm, stain, chemistry), the two as in `Band`."""
 Band = tuple[slice, NDArray[np.float32], NDArray[np.float32]]
 """(rows, stain, chemistry): the band's rows in mm, its logits float32 (h, width / 4) and (6, h, width / 4)."""
 
 
-class Level:
-    """One level of the pyramid. Not for several threads: each detection makes its own."""
+class Plane(Protocol):
+    """What is looked at: `model.canvas.Canvas`, which may grow, or `model.canvas.Patches`."""
 
-    def __init__(self, canvas: Canvas, network: OnnxFile, factor: int, coarser: Level | None) -> None:
-        info = network.info
-        self._canvas, self._network, self._factor, self._coarser = canvas, network, factor, coarser
-        self._tile, self._halo, self._core = info.tile_px, info.halo_px, info.core_px
-        self.width = canvas.width // factor
-        self.out_width = -(-self.width // STRIDE)
-        self._tile_cols = -(-self.width // self._core)
-        self._batch = min(MAX_BATCH, network.threads)
-        self._features: dict[int, NDArray[np.float32]] = {}
+    width: int
+    height: int | None
+
+    @property
+    def known(self) -> int:
+        """Rows that can be asked for."""
+        ...
+
+    def patch(self, factor: int, rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.uint8]:
+        """Rows and columns (first, end) of the plane reduced by `factor`: uint8 (h, w, 3)."""
+        ...
+
+    def make(self, bottom: int) -> None:
+        """Rows above `bottom`, canvas px, will be asked for, by several threads at once."""
+        ...
+
+    def forget(self, top: int) -> None:
+        """Rows above `top`, canvas px, are not asked for again."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A square of a level's lattice, and what the coarser tile over it has to tell: features, and their first px."""
+
+    row: int
+    col: int
+    told: NDArray[np.float32] | None = None
+    told_from: tuple[int, int] = (0, 0)
+
+
+class Level:
+    """One level's lattice over one canvas.
+
+    Args:
+        canvas: what is looked at.
+        info: the network's.
+        number: of the level, 0 = the coarsest.
+    """
+
+    def __init__(self, canvas: Plane, info: ModelInfo, number: int) -> None:
+        self._canvas, self._info = canvas, info
+        self.factor = info.levels[number]
+        self.core, self.halo = info.tiles[number]
+        self.width = canvas.width // self.factor
 
     @property
     def height(self) -> int:
         """px of this level."""
-        return _ENDLESS if self._canvas.height is None else self._canvas.height // self._factor
+        return _ENDLESS if self._canvas.height is None else self._canvas.height // self.factor
 
-    @property
-    def out_height(self) -> int:
-        """Outputs of this level."""
-        return -(-self.height // STRIDE)
+    def span(self, number: int, size: int) -> tuple[int, int]:
+        """First px and end of a tile with its rim along a side of `size` px; it may end beyond, by less than a step."""
+        first = max(number * self.core - self.halo, 0)
+        length = min((number + 1) * self.core + self.halo, size) - first
+        return first, first - (-length // TILE_STEP) * TILE_STEP
 
-    @property
-    def tile_rows(self) -> int:
-        """Rows of tiles that cover this level."""
-        return -(-self.height // self._core)
+    def image(self, tile: _Tile) -> NDArray[np.uint8]:
+        """Pixels under a tile with its rim, uint8 (1, h, w, 3)."""
+        (top, bottom), (left, right) = self.span(tile.row, self.height), self.span(tile.col, self.width)
+        inside = self._canvas.patch(self.factor, (top, min(bottom, self.height)), (left, min(right, self.width)))
+        beyond = bottom - top - inside.shape[0], right - left - inside.shape[1]
+        if any(beyond):
+            inside = np.asarray(cv2.copyMakeBorder(inside, 0, beyond[0], 0, beyond[1], cv2.BORDER_REFLECT), np.uint8)
+        return inside[None]
 
-    def ready(self, row: int) -> bool:
-        """Whether all that a row of tiles looks at is there."""
-        if self._canvas.height is not None:
-            return True
-        bottom = (row + 1) * self._core + self._halo
-        if bottom * self._factor > self._canvas.known:
-            return False
-        coarser = self._coarser
-        return coarser is None or coarser.ready((bottom // CONTEXT_STRIDE - 1) * STRIDE // coarser._core)
+    def context(self, tile: _Tile) -> NDArray[np.float32]:
+        """What the coarser tile tells: float32 (1, C, h / 8, w / 8)."""
+        spans = self.span(tile.row, self.height), self.span(tile.col, self.width)
+        shape = [(end - first) // CONTEXT_STRIDE for first, end in spans]
+        if tile.told is None:
+            return np.zeros((1, self._info.channels, *shape), dtype=np.float32)
+        places = [
+            np.clip((first // 2 - told) // STRIDE + np.arange(length), 0, have - 1)
+            for (first, _), told, length, have in zip(spans, tile.told_from, shape, tile.told.shape[1:], strict=True)
+        ]
+        return tile.told[None][:, :, places[0][:, None], places[1]]
 
-    def run_row(self, row: int, outputs: tuple[str, ...]) -> list[NDArray[np.float32]]:
-        """The named outputs over one row of tiles: each (channels…, core / 4 or what is left, out_width) float32.
-
-        Rows are run from the top down, each once.
-        """
-        image, context = self._image_row(row), self._context_row(row)
-        core, rim = self._core // STRIDE, self._halo // STRIDE
-        height = min(core, self.out_height - row * core)
-        kept: list[list[NDArray[np.float32]]] = [[] for _ in outputs]
-        for first in range(0, self._tile_cols, self._batch):
-            lefts = [tile * self._core for tile in range(first, min(first + self._batch, self._tile_cols))]
-            result = self._network.run(
-                outputs,
-                np.stack([image[:, x : x + self._tile] for x in lefts]),
-                np.stack([context[:, :, x // CONTEXT_STRIDE :][:, :, : context.shape[1]] for x in lefts]),
-            )
-            for parts, output in zip(kept, result, strict=True):
-                parts += [tile[..., rim : rim + height, rim : rim + core] for tile in output]
-        return [np.concatenate(parts, axis=-1)[..., : self.out_width] for parts in kept]
-
-    def features(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Features of output rows (any order, all in 0 ≤ row < out_height): float32 (C, len(rows), out_width)."""
-        per_tile = self._core // STRIDE
-        first, last = int(rows.min()) // per_tile, int(rows.max()) // per_tile
-        self._features = {row: band for row, band in self._features.items() if row >= first}  # finer levels go down
-        for row in range(first, last + 1):
-            if row not in self._features:
-                self._features[row] = self.run_row(row, ("features",))[0]
-        kept = [self._features[row] for row in range(first, last + 1)]
-        band = kept[0] if len(kept) == 1 else np.concatenate(kept, axis=1)
-        return np.take(band, rows - first * per_tile, axis=1)
-
-    def _image_row(self, row: int) -> NDArray[np.uint8]:
-        """Pixels under a row of tiles with its rim: uint8 (tile, lattice width, 3)."""
-        top = row * self._core - self._halo
-        bottom, right = top + self._tile, self._tile_cols * self._core + self._halo
-        inside = self._canvas.rows(self._factor, max(top, 0), min(bottom, self.height))
-        self._canvas.forget(self._factor, top + self._core)
-        # A rim is never higher than what is inside, so these mirrors are the canvas's own; below them lies no output.
-        borders = max(-top, 0), max(bottom - self.height, 0), self._halo, right - self.width
-        return np.asarray(cv2.copyMakeBorder(inside, *borders, cv2.BORDER_REFLECT), dtype=np.uint8)
-
-    def _context_row(self, row: int) -> NDArray[np.float32]:
-        """The coarser level's features over `_image_row`: float32 (C, tile / 8, lattice width / 8)."""
-        height = self._tile // CONTEXT_STRIDE
-        width = (self._tile_cols * self._core + 2 * self._halo) // CONTEXT_STRIDE
-        if self._coarser is None:
-            return np.zeros((self._network.info.channels, height, width), dtype=np.float32)
-        y = mirrored((row * self._core - self._halo) // CONTEXT_STRIDE, height, self._coarser.out_height)
-        x = mirrored(-self._halo // CONTEXT_STRIDE, width, self._coarser.out_width)
-        return np.take(self._coarser.features(y), x, axis=2)
+    def inner(self, tile: _Tile) -> tuple[slice, slice]:
+        """Rows and columns of the outputs over the tile's own square, as far as it lies on the canvas."""
+        slices = []
+        for number, size in ((tile.row, self.height), (tile.col, self.width)):
+            first = self.span(number, size)[0]
+            start, end = number * self.core, min((number + 1) * self.core, size)
+            slices.append(slice((start - first) // STRIDE, -(-(end - first) // STRIDE)))
+        return slices[0], slices[1]
 
 
 class Pyramid:
-    """All levels over one canvas. Not for several threads."""
+    """All levels over one canvas. Not for several threads, though it uses as many as the network has.
 
-    def __init__(self, canvas: Canvas, network: OnnxFile) -> None:
-        level: Level | None = None
-        for factor in network.info.levels:
-            level = Level(canvas, network, factor, level)
-        assert level is not None  # ModelInfo has at least one level
-        self._finest, self._next = level, 0
-        self._step = network.info.core_px // STRIDE
+    Args:
+        canvas: what is looked at.
+        network: the open model file.
+        screening: False = look closely everywhere.
+        only: bool (rows, cols), cells; None = all. Close looks that no such cell is in are left out.
+    """
+
+    def __init__(
+        self, canvas: Plane, network: OnnxFile, *, screening: bool = True, only: NDArray[np.bool_] | None = None
+    ) -> None:
+        info = network.info
+        self._canvas, self._network, self._only = canvas, network, only
+        self._levels = [Level(canvas, info, number) for number in range(len(info.levels))]
+        self._reach = max(level.halo * level.factor for level in self._levels)  # canvas px beside a coarsest tile
+        self._screen = info.screen if screening else None
+        self._next = 0
 
     def bands(self) -> Iterator[Band]:
         """The network's last word, band by band from the top: those that are ready and were not yet given."""
-        while self._next < self._finest.tile_rows and self._finest.ready(self._next):
-            stain, chemistry = self._finest.run_row(self._next, ("stain", "chemistry"))
-            top = self._next * self._step
-            self._next += 1
-            yield slice(top, top + len(stain)), stain, chemistry
+        coarsest = self._levels[0]
+        while self._next * coarsest.core < coarsest.height:
+            bottom = (self._next + 1) * coarsest.core * coarsest.factor
+            if self._canvas.height is None and bottom + self._reach > self._canvas.known:
+                return
+            self._canvas.make(bottom + self._reach)
+            row, self._next = self._next, self._next + 1
+            yield self._band(row)
+            self._canvas.forget(bottom - self._reach)
 
+    def _band(self, row: int) -> Band:
+        coarsest = self._levels[0]
+        step = coarsest.core * coarsest.factor // STRIDE
+        top, width = row * step, self._canvas.width // STRIDE
+        height = min(step, -(-coarsest.height * coarsest.factor // STRIDE) - top)
+        stain = np.full((height, width), CLEAN_LOGIT, dtype=np.float32)
+        chemistry = np.zeros((len(CHEMISTRIES), height, width), dtype=np.float32)  # untouched pages take no memory
+        tiles = [_Tile(row, col) for col in range(-(-coarsest.width // coarsest.core))]
+        self._look(0, [tile for tile in tiles if self._wanted(0, tile.row, tile.col)], (top, stain, chemistry))
+        return slice(top, top + height), stain, chemistry
 
-def mirrored(start: int, length: int, size: int) -> NDArray[np.intp]:
-    """`length` indices from `start` into a row of `size`, mirrored about its ends as often as needed."""
-    folded = np.arange(start, start + length) % (2 * size)
-    return np.minimum(folded, 2 * size - 1 - folded)
+    def _look(self, number: int, tiles: list[_Tile], into: Into) -> None:
+        """Run tiles of one level and what is worth it of the finer ones."""
+        if number == len(self._levels) - 1:
+            self._network.spread(lambda tile: self._finish(tile, into), tiles)
+            return
+        for first in range(0, len(tiles), _AT_ONCE):
+            finer = self._network.spread(lambda tile: self._divide(number, tile), tiles[first : first + _AT_ONCE])
+            self._look(number + 1, [tile for some in finer for tile in some], into)
+
+    def _finish(self, tile: _Tile, into: Into) -> None:
+        """The finest level: its answer goes where it belongs."""
+        level, (top, stain, chemistry) = self._levels[-1], into
+        found, kinds = self._network.run(("stain", "chemistry"), level.image(tile), level.context(tile))
+        y, x = level.inner(tile)
+        step = level.core // STRIDE
+        rows = slice(tile.row * step - top, tile.row * step - top + y.stop - y.start)
+        cols = slice(tile.col * step, tile.col * step + x.stop - x.start)
+        stain[rows, cols], chemistry[:, rows, cols] = found[0, y, x], kinds[0, :, y, x]
+
+    def _divide(self, number: int, tile: _Tile) -> list[_Tile]:
+        """Run a tile of a coarser level: the finer tiles in it that are worth a look."""
+        level, finer = self._levels[number], self._levels[number + 1]
+        outputs = ("features",) if self._screen is None else ("features", "screen")
+        features, *screen = self._network.run(outputs, level.image(tile), level.context(tile))
+        tops = level.span(tile.row, level.height)[0], level.span(tile.col, level.width)[0]
+        ratio = level.core * level.factor // (finer.core * finer.factor)
+        found = []
+        for row in range(tile.row * ratio, (tile.row + 1) * ratio):
+            for col in range(tile.col * ratio, (tile.col + 1) * ratio):
+                if row * finer.core >= finer.height or col * finer.core >= finer.width:
+                    continue
+                if self._wanted(number + 1, row, col) and self._worth(number, screen, tops, (row, col)):
+                    found.append(_Tile(row, col, features[0], tops))
+        return found
+
+    def _worth(
+        self, number: int, screen: list[NDArray[np.float32]], tops: tuple[int, int], place: tuple[int, int]
+    ) -> bool:
+        """Whether the screen says so anywhere in a finer tile's own square."""
+        if self._screen is None:
+            return True
+        finer = self._levels[number + 1]
+        (y, y_end), (x, x_end) = (
+            ((index * finer.core // 2 - first) // STRIDE, -(-((index + 1) * finer.core // 2 - first) // STRIDE))
+            for index, first in zip(place, tops, strict=True)
+        )
+        return bool(screen[0][0, y:y_end, x:x_end].max() >= self._screen[number])
+
+    def _wanted(self, number: int, row: int, col: int) -> bool:
+        if self._only is None:
+            return True
+        side = self._levels[number].core * self._levels[number].factor
+        rows, cols = (slice(i * side // CELL_PX, -(-(i + 1) * side // CELL_PX)) for i in (row, col))
+        return bool(self._only[rows, cols].any())

@@ -174,10 +174,10 @@ def test_neighbours_and_tiles_by_hand(toy: Detector) -> None:
 def test_patches_are_the_canvas_itself(mm_per_px: float) -> None:
     image = blotches(round(130 / mm_per_px), round(200 / mm_per_px) + 1)
     place = Calibration.from_scale(mm_per_px, (image.shape[1], image.shape[0]))
-    canvas, patches = whole_canvas(image, place, (4, 2, 1)), Patches(image, place)
+    canvas, patches = whole_canvas(image, place, 4), Patches(image, place)
     assert canvas.height is not None
     for factor in (4, 2, 1):
-        whole = canvas.rows(factor, 0, canvas.height // factor)
+        whole = canvas.patch(factor, (0, canvas.height // factor), (0, canvas.width // factor))
         for rows, cols in (((0, 7), (0, 9)), ((35, 120), (70, 165)), ((0, len(whole)), (0, whole.shape[1]))):
             part = whole[slice(*rows), slice(*cols)]
             rows, cols = (rows[0], rows[0] + part.shape[0]), (cols[0], cols[0] + part.shape[1])
