@@ -130,7 +130,7 @@ class OnnxFile:
 
         Args:
             outputs: which of ``stain`` (N, H/4, W/4), ``chemistry`` (N, 6, H/4, W/4), ``features`` (N, C, H/4, W/4)
-                and, where the file has it, ``screen`` (N, H/4, W/4); all float32, logits but for the features.
+                and, where the file has it, ``screen`` (N, levels - 1, H/4, W/4); all float32, logits but for the features.
             image: uint8 (N, H, W, 3) RGB at the level's scale; H and W multiples of 32.
             context: float32 (N, C, H/8, W/8), the coarser level's features over the same area; zeros at the coarsest.
         """
@@ -254,8 +254,8 @@ def _read_tiles(fields: Fields, levels: tuple[int, ...]) -> tuple[tuple[int, int
 def _read_screen(fields: Fields, session: Any, count: int) -> tuple[float, ...] | None:
     if not fields.has("screen"):
         return None
-    if _SCREEN not in {node.name for node in session.get_outputs()}:
-        fields.refuse("screen", f"has thresholds, but the graph has no output {_SCREEN!r}")
+    if (_SCREEN, count) not in {(node.name, node.shape[1]) for node in session.get_outputs()}:
+        fields.refuse("screen", f"has thresholds, but the graph has no output {_SCREEN!r} of {count} channels")
     return tuple(fields.object("screen").array("thresholds", count).tolist())
 
 

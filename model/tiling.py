@@ -62,7 +62,7 @@ class Plane(Protocol):
 
 
 @dataclass(frozen=True)
-class _Tile:
+class Tile:
     """A square of a level's lattice, and what the coarser tile over it has to tell: features, and their first px."""
 
     row: int
@@ -97,7 +97,7 @@ class Level:
         length = min((number + 1) * self.core + self.halo, size) - first
         return first, first - (-length // TILE_STEP) * TILE_STEP
 
-    def image(self, tile: _Tile) -> NDArray[np.uint8]:
+    def image(self, tile: Tile) -> NDArray[np.uint8]:
         """Pixels under a tile with its rim, uint8 (1, h, w, 3)."""
         (top, bottom), (left, right) = self.span(tile.row, self.height), self.span(tile.col, self.width)
         inside = self._canvas.patch(self.factor, (top, min(bottom, self.height)), (left, min(right, self.width)))
@@ -106,7 +106,7 @@ class Level:
             inside = np.asarray(cv2.copyMakeBorder(inside, 0, beyond[0], 0, beyond[1], cv2.BORDER_REFLECT), np.uint8)
         return inside[None]
 
-    def context(self, tile: _Tile) -> NDArray[np.float32]:
+    def context(self, tile: Tile) -> NDArray[np.float32]:
         """What the coarser tile tells: float32 (1, C, h / 8, w / 8)."""
         spans = self.span(tile.row, self.height), self.span(tile.col, self.width)
         shape = [(end - first) // CONTEXT_STRIDE for first, end in spans]
@@ -118,7 +118,7 @@ class Level:
         ]
         return tile.told[None][:, :, places[0][:, None], places[1]]
 
-    def inner(self, tile: _Tile) -> tuple[slice, slice]:
+    def inner(self, tile: Tile) -> tuple[slice, slice]:
         """Rows and columns of the outputs over the tile's own square, as far as it lies on the canvas."""
         slices = []
         for number, size in ((tile.row, self.height), (tile.col, self.width)):
@@ -143,14 +143,15 @@ class Pyramid:
     ) -> None:
         info = network.info
         self._canvas, self._network, self._only = canvas, network, only
-        self._levels = [Level(canvas, info, number) for number in range(len(info.levels))]
-        self._reach = max(level.halo * level.factor for level in self._levels)  # canvas px beside a coarsest tile
+        self.levels = [Level(canvas, info, number) for number in range(len(info.levels))]
+        # Canvas px beside a coarsest tile that are looked at with it; spans are filled up by less than a step.
+        self._reach = max((level.halo + TILE_STEP) * level.factor for level in self.levels)
         self._screen = info.screen if screening else None
         self._next = 0
 
     def bands(self) -> Iterator[Band]:
         """The network's last word, band by band from the top: those that are ready and were not yet given."""
-        coarsest = self._levels[0]
+        coarsest = self.levels[0]
         while self._next * coarsest.core < coarsest.height:
             bottom = (self._next + 1) * coarsest.core * coarsest.factor
             if self._canvas.height is None and bottom + self._reach > self._canvas.known:
@@ -161,28 +162,28 @@ class Pyramid:
             self._canvas.forget(bottom - self._reach)
 
     def _band(self, row: int) -> Band:
-        coarsest = self._levels[0]
+        coarsest = self.levels[0]
         step = coarsest.core * coarsest.factor // STRIDE
         top, width = row * step, self._canvas.width // STRIDE
         height = min(step, -(-coarsest.height * coarsest.factor // STRIDE) - top)
         stain = np.full((height, width), CLEAN_LOGIT, dtype=np.float32)
         chemistry = np.zeros((len(CHEMISTRIES), height, width), dtype=np.float32)  # untouched pages take no memory
-        tiles = [_Tile(row, col) for col in range(-(-coarsest.width // coarsest.core))]
+        tiles = [Tile(row, col) for col in range(-(-coarsest.width // coarsest.core))]
         self._look(0, [tile for tile in tiles if self._wanted(0, tile.row, tile.col)], (top, stain, chemistry))
         return slice(top, top + height), stain, chemistry
 
-    def _look(self, number: int, tiles: list[_Tile], into: Into) -> None:
+    def _look(self, number: int, tiles: list[Tile], into: Into) -> None:
         """Run tiles of one level and what is worth it of the finer ones."""
-        if number == len(self._levels) - 1:
+        if number == len(self.levels) - 1:
             self._network.spread(lambda tile: self._finish(tile, into), tiles)
             return
         for first in range(0, len(tiles), _AT_ONCE):
             finer = self._network.spread(lambda tile: self._divide(number, tile), tiles[first : first + _AT_ONCE])
             self._look(number + 1, [tile for some in finer for tile in some], into)
 
-    def _finish(self, tile: _Tile, into: Into) -> None:
+    def _finish(self, tile: Tile, into: Into) -> None:
         """The finest level: its answer goes where it belongs."""
-        level, (top, stain, chemistry) = self._levels[-1], into
+        level, (top, stain, chemistry) = self.levels[-1], into
         found, kinds = self._network.run(("stain", "chemistry"), level.image(tile), level.context(tile))
         y, x = level.inner(tile)
         step = level.core // STRIDE
@@ -190,11 +191,10 @@ class Pyramid:
         cols = slice(tile.col * step, tile.col * step + x.stop - x.start)
         stain[rows, cols], chemistry[:, rows, cols] = found[0, y, x], kinds[0, :, y, x]
 
-    def _divide(self, number: int, tile: _Tile) -> list[_Tile]:
-        """Run a tile of a coarser level: the finer tiles in it that are worth a look."""
-        level, finer = self._levels[number], self._levels[number + 1]
-        outputs = ("features",) if self._screen is None else ("features", "screen")
-        features, *screen = self._network.run(outputs, level.image(tile), level.context(tile))
+    def _divide(self, number: int, tile: Tile) -> list[Tile]:
+        """Glimpse at a tile of a coarser level: the finer tiles in it that are worth a look."""
+        level, finer = self.levels[number], self.levels[number + 1]
+        features, screen = self.glimpse(number, tile)
         tops = level.span(tile.row, level.height)[0], level.span(tile.col, level.width)[0]
         ratio = level.core * level.factor // (finer.core * finer.factor)
         found = []
@@ -203,25 +203,32 @@ class Pyramid:
                 if row * finer.core >= finer.height or col * finer.core >= finer.width:
                     continue
                 if self._wanted(number + 1, row, col) and self._worth(number, screen, tops, (row, col)):
-                    found.append(_Tile(row, col, features[0], tops))
+                    found.append(Tile(row, col, features, tops))
         return found
 
+    def glimpse(self, number: int, tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Run a tile of a coarser level: its features, (C, h, w), and its screen for this level, (h, w)."""
+        level = self.levels[number]
+        outputs = ("features",) if self._screen is None else ("features", "screen")
+        features, *screen = self._network.run(outputs, level.image(tile), level.context(tile))
+        return features[0], screen[0][0, number] if screen else None
+
     def _worth(
-        self, number: int, screen: list[NDArray[np.float32]], tops: tuple[int, int], place: tuple[int, int]
+        self, number: int, screen: NDArray[np.float32] | None, tops: tuple[int, int], place: tuple[int, int]
     ) -> bool:
         """Whether the screen says so anywhere in a finer tile's own square."""
-        if self._screen is None:
+        if self._screen is None or screen is None:
             return True
-        finer = self._levels[number + 1]
+        finer = self.levels[number + 1]
         (y, y_end), (x, x_end) = (
             ((index * finer.core // 2 - first) // STRIDE, -(-((index + 1) * finer.core // 2 - first) // STRIDE))
             for index, first in zip(place, tops, strict=True)
         )
-        return bool(screen[0][0, y:y_end, x:x_end].max() >= self._screen[number])
+        return bool(screen[y:y_end, x:x_end].max() >= self._screen[number])
 
     def _wanted(self, number: int, row: int, col: int) -> bool:
         if self._only is None:
             return True
-        side = self._levels[number].core * self._levels[number].factor
+        side = self.levels[number].core * self.levels[number].factor
         rows, cols = (slice(i * side // CELL_PX, -(-(i + 1) * side // CELL_PX)) for i in (row, col))
         return bool(self._only[rows, cols].any())

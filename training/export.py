@@ -33,11 +33,12 @@ from model.onnx_file import CONTEXT_STRIDE, METADATA_KEY, SCHEMA, STRIDE, ModelF
 from training.checkpoint import load_network, read, without_folders
 from training.operating import Calibration
 from training.provenance import commit, hash_files
+from training.screen_head import Trained
 
 OPSET: Final = 18
 LEVELS: Final = (4, 2, 1)
-TILE_PX: Final = 512
-HALO_PX: Final = 32
+TILES: Final = ((560, 32), (80, 24), (160, 32))
+"""(core, halo) of each level, px at its scale: see `model.tiling` and docs/speed.md."""
 MAX_DIFFERENCE: Final = 1e-4
 MAX_BYTES: Final = 20_000_000
 _GOLDEN_SIZES: Final = ((1, 256, 256), (2, 128, 192), (3, 64, 64), (1, 320, 256), (1, 32, 32))
@@ -55,18 +56,26 @@ class Served(nn.Module):
         network: the trained network, in eval mode.
         temperature: chemistry logits are divided by it; 1 leaves them as they are.
         stain_shift: added to stain logits, so that a stained area is right on average.
+        screen: features -> where a closer look is worth it; None = the file has none.
     """
 
-    def __init__(self, network: SpotNet, temperature: float = 1.0, stain_shift: float = 0.0) -> None:
+    def __init__(
+        self, network: SpotNet, temperature: float = 1.0, stain_shift: float = 0.0, screen: nn.Module | None = None
+    ) -> None:
         super().__init__()
+        self.screen = screen
         self.network = copy.deepcopy(network).eval()
         _fix_padding(self.network)
         self.temperature, self.stain_shift = temperature, stain_shift
 
-    def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """uint8 (N, H, W, 3) and (N, C, H/8, W/8) -> (N, H/4, W/4), (N, 6, H/4, W/4), (N, C, H/4, W/4)."""
+    def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+        """uint8 (N, H, W, 3) and (N, C, H/8, W/8) -> (N, H/4, W/4), (N, 6, H/4, W/4), (N, C, H/4, W/4).
+
+        With a screen (see training/screen.py) its (N, levels - 1, H/4, W/4) follow.
+        """
         stain, chemistry, features = self.network(image.permute(0, 3, 1, 2).float() / 255.0, context)
-        return stain[:, 0] + self.stain_shift, chemistry / self.temperature, features
+        told = stain[:, 0] + self.stain_shift, chemistry / self.temperature, features
+        return told if self.screen is None else (*told, self.screen(features))
 
 
 def _fix_padding(network: nn.Module) -> None:
@@ -134,7 +143,7 @@ def to_onnx(served: Served, path: Path) -> None:
             dynamo=True,
             opset_version=OPSET,
             input_names=["image", "context"],
-            output_names=["stain", "chemistry", "features"],
+            output_names=["stain", "chemistry", "features"] + ([] if served.screen is None else ["screen"]),
             dynamic_shapes=({0: batch, 1: 32 * rows, 2: 32 * cols}, {0: batch, 2: 4 * rows, 3: 4 * cols}),
             verbose=False,
         )
@@ -180,15 +189,17 @@ def parity(network: SpotNet, calibration: Calibration, file: OnnxFile, pictures:
     return Parity(len(pictures), positions, stain, chemistry, flips)
 
 
-def metadata(calibration: Calibration, name: str, version: str, trained: dict[str, Any]) -> dict[str, Any]:
+def metadata(
+    calibration: Calibration, name: str, version: str, trained: dict[str, Any], screen: Trained | None = None
+) -> dict[str, Any]:
     """The JSON that travels in the file."""
-    return {
+    screened = {} if screen is None else {"screen": {"thresholds": list(screen.thresholds), "origin": screen.origin}}
+    return screened | {
         "schema": SCHEMA,
         "name": name,
         "version": version,
         "levels": list(LEVELS),
-        "tile_px": TILE_PX,
-        "halo_px": HALO_PX,
+        "tiles": [list(tile) for tile in TILES],
         "threshold": calibration.presets["default"],
         "presets": {preset: {"threshold": threshold} for preset, threshold in calibration.presets.items()},
         "unsure_below": calibration.unsure_below,
@@ -223,13 +234,15 @@ def export(
         ValueError: not a checkpoint.
     """
     network, trained, pictures = load_network(checkpoint).eval(), describe(checkpoint), golden_pictures()
+    screen = Trained.load(checkpoint.parent)
     with tempfile.TemporaryDirectory(dir=out.parent if out.parent.is_dir() else None) as folder:
         trial = Path(folder) / out.name
-        to_onnx(Served(network, calibration.temperature, calibration.stain_shift), trial)
+        head = None if screen is None else screen.head
+        to_onnx(Served(network, calibration.temperature, calibration.stain_shift, head), trial)
         model = onnx.load(trial)
         for node in model.graph.node:
             del node.metadata_props[:]  # the exporter's stack traces, with the paths of this machine
-        document = metadata(calibration, name, version, trained)
+        document = metadata(calibration, name, version, trained, screen)
         onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(document, sort_keys=True)})
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, trial)

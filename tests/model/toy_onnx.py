@@ -4,6 +4,7 @@ pooled   = mean of 4 × 4 px, 0 to 1                    (N, 3, H/4, W/4)
 features = pooled + context_gain · context, doubled     what the next level is told
 smooth   = mean of 5 × 5 outputs of pooled              sees 8 px beyond its own: the halo is needed
 stain    = 40 · (0.4 - mean of smooth) + tell · mean of (context, doubled)
+screen   = 0.4 - mean of pooled, once for each coarser level; only where the file is asked to have it
 """
 
 from __future__ import annotations
@@ -68,8 +69,9 @@ def write_toy(
     context_gain: float = 0.0,
     tell: float = 0.0,
     text: str | None = None,
+    screens: int = 0,
 ) -> Path:
-    """Write the toy. `text` replaces the metadata; an empty one leaves it out."""
+    """Write the toy. `text` replaces the metadata, an empty one leaves it out; `screens`: channels of the screen."""
     constants = {
         "full_scale": np.float32(255),
         "axis_c": np.array([1], dtype=np.int64),
@@ -80,8 +82,17 @@ def write_toy(
         "tell": np.float32(tell),
         "colours": CHEMISTRY[:, :, None, None],
     }
+    nodes, more = _nodes(), []
+    if screens:
+        constants["copies"] = np.array([1, screens, 1, 1], dtype=np.int64)
+        nodes += [
+            helper.make_node("ReduceMean", ["pooled", "axis_c"], ["pale"], keepdims=1),
+            helper.make_node("Sub", ["cut", "pale"], ["deep"]),
+            helper.make_node("Tile", ["deep", "copies"], ["screen"]),
+        ]
+        more = [helper.make_tensor_value_info("screen", TensorProto.FLOAT, ["n", screens, "h4", "w4"])]
     graph = helper.make_graph(
-        _nodes(),
+        nodes,
         "toy",
         [
             helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", "h", "w", 3]),
@@ -91,6 +102,7 @@ def write_toy(
             helper.make_tensor_value_info("stain", TensorProto.FLOAT, ["n", "h4", "w4"]),
             helper.make_tensor_value_info("chemistry", TensorProto.FLOAT, ["n", 6, "h4", "w4"]),
             helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", CHANNELS, "h4", "w4"]),
+            *more,
         ],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
