@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from inference_service.service import Service
 
 _LOG: Final = logging.getLogger(__name__)
-_ENGINES: Final = ("local",)
+_ENGINES: Final = ("local", "ray")
+_OPTIONS: Final = ("host", "port", "grpc_port", "engine")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", metavar="ADDRESS", help="address to listen on (default 127.0.0.1)")
     add("--port", type=int, metavar="N", help="HTTP port (default 8080; 0 = any free one)")
     add("--grpc-port", type=int, metavar="N", help="gRPC port (default 8081; 0 = any free one)")
-    add("--engine", choices=_ENGINES, default="local", help="where pictures are looked at: this process (default)")
+    add("--engine", choices=_ENGINES, help="where pictures are looked at: this process (default), or a Ray cluster")
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command: 0 stopped as asked, 1 it cannot serve, 2 the call was wrong."""
     try:
-        settings = Settings.load(args.config, host=args.host, port=args.port, grpc_port=args.grpc_port)
+        options = {name: getattr(args, name) for name in _OPTIONS}
+        settings = Settings.load(args.config, **options)
     except SettingsError as error:
         print("\n".join(f"spotgrid serve: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from inference_service.errors import ServiceError
+from inference_service.looking import Order, Workshop
 from inference_service.metrics import Metrics
 from inference_service.models import Models
-from inference_service.pictures import check_size, decode
+from inference_service.pictures import check_size
 from inference_service.pool import Pool
 from inference_service.settings import Settings
 from model.calibration import Calibration
@@ -62,14 +63,21 @@ class Engine:
         settings: how many at a time, how many may wait, the limits on pictures.
         metrics: what is counted.
         find_calibration: None = no calibration is known.
+        workshop: where pictures are looked at; None = in this process.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, find_calibration: FindCalibration | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        find_calibration: FindCalibration | None = None,
+        workshop: Workshop | None = None,
+    ) -> None:
         self._settings, self._metrics = settings, metrics
         self._find_calibration = find_calibration or _no_calibration
-        self.models = Models(settings)
+        self.models = Models(settings, workshop)
         self._pool = Pool(
-            "spotgrid-engine", settings.workers, settings.queue_size, lambda waited: metrics.stage("queue", waited)
+            "spotgrid-engine", settings.places, settings.queue_size, lambda waited: metrics.stage("queue", waited)
         )
         self.admission = self._pool.admission
         self._starting: asyncio.Task[None] | None = None
@@ -78,12 +86,14 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether a measured warm network serves and new work is taken."""
-        return self.models.ready and not self._stopping
+        return not self.not_ready_because
 
     @property
     def not_ready_because(self) -> str:
         """A sentence; empty when ready."""
-        return "" if self.ready else "the service is stopping" if self._stopping else self.models.trouble
+        if self._stopping:
+            return "the service is stopping"
+        return self.models.workshop.trouble if self.models.ready else self.models.trouble
 
     async def start(self) -> None:
         """Begin to load and warm; returns at once. Not ready until that is done; a failure is tried again for ever."""
@@ -104,6 +114,7 @@ class Engine:
                 await self._starting
         await self._pool.drain(time.monotonic() + drain_s)
         self.models.stop()
+        await asyncio.to_thread(self.models.workshop.stop)
 
     def lease(self, model: str | None = None) -> AbstractContextManager[Detector]:
         """Keep one network over several pieces of work, whatever is loaded meanwhile.
@@ -136,8 +147,9 @@ class Engine:
                 "bad-request", "give the picture's scale by mm_per_px or calibration: exactly one of them"
             )
         arrived = time.monotonic()
+        deadline = self._deadline(request.deadline)
         stain_map = await self.run(
-            lambda detector: self._look(detector, request, arrived), deadline=request.deadline, model=request.model
+            lambda detector: self._look(detector, request, arrived, deadline), deadline=deadline, model=request.model
         )
         self._metrics.saw(stain_map)
         return stain_map
@@ -155,37 +167,35 @@ class Engine:
         """
         self.check()
         self.models.find(model)
-        longest = time.monotonic() + self._settings.timeout_s
 
         def job() -> T:
             with self.models.lease(model) as detector:
                 return work(detector)
 
-        return await self._pool.run(job, longest if deadline is None else min(deadline, longest))
+        return await self._pool.run(job, self._deadline(deadline))
 
-    def _look(self, detector: Detector, request: DetectRequest, arrived: float) -> StainMap:
+    def _deadline(self, wanted: float | None) -> float:
+        longest = time.monotonic() + self._settings.timeout_s
+        return longest if wanted is None else min(wanted, longest)
+
+    def _look(self, detector: Detector, request: DetectRequest, arrived: float, deadline: float) -> StainMap:
         limits = self._settings
-        began = time.monotonic()
-        picture = decode(request.picture, max_body_bytes=limits.max_body_bytes, max_pixels=limits.max_pixels)
-        decoded = time.monotonic()
-        self._metrics.stage("decode", decoded - began)
         place = None if request.calibration_id is None else self._find_calibration(request.calibration_id)
-        try:
-            stain_map = detector.detect(
-                picture,
-                mm_per_px=request.mm_per_px,
-                calibration=place,
-                threshold=request.threshold,
-                preset=request.preset,
-                source=request.source,
-                garment_id=request.garment_id,
-                captured_at=request.captured_at,
-                age_ms=request.age_ms + 1e3 * (decoded - arrived),
-            )
-        except ValueError as error:
-            raise ServiceError("bad-request", str(error)) from None
-        self._metrics.stage("detect", time.monotonic() - decoded)
-        return stain_map
+        order = Order(
+            request.picture,
+            mm_per_px=request.mm_per_px,
+            calibration=place,
+            threshold=request.threshold,
+            preset=request.preset,
+            source=request.source,
+            garment_id=request.garment_id,
+            captured_at=request.captured_at,
+            age_ms=request.age_ms + 1e3 * (time.monotonic() - arrived),
+            max_body_bytes=limits.max_body_bytes,
+            max_pixels=limits.max_pixels,
+            deadline=deadline,
+        )
+        return self.models.workshop.look(detector, order, self._metrics.stage)
 
     async def _load_until_warm(self) -> None:
         while True:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference_service.errors import ServiceError
-from model.detector import Detector
 from model.fields import Fields
+from model.grid import StainMap
 from model.picture import PictureError, read_picture
 
 Cell = tuple[int, int]
@@ -100,23 +100,29 @@ def _cells(places: NDArray[np.float64]) -> frozenset[Cell]:
     return frozenset((int(row), int(col)) for row, col in places.tolist())
 
 
-def check(detector: Detector, pictures: Iterable[Golden]) -> None:
-    """Let the network look at golden pictures.
+def check(look: Callable[[bytes, float], StainMap], network: str, pictures: Iterable[Golden]) -> None:
+    """Let a network look at golden pictures.
+
+    Args:
+        look: a PNG's bytes and its mm per px -> its map; the way that callers' pictures go.
+        network: its id, for the refusal.
 
     Raises:
         ServiceError: unavailable: it fails, misses a stained cell, or sees a stain on a clean one.
     """
     for golden in pictures:
+        png = BytesIO()
+        Image.fromarray(golden.picture).save(png, "PNG", compress_level=1)
         try:
-            stain_map = detector.detect(golden.picture, mm_per_px=golden.mm_per_px)
+            stain_map = look(png.getvalue(), golden.mm_per_px)
         except Exception as error:  # whatever a broken network raises, it does not serve
-            raise ServiceError("unavailable", f"{detector.info.id} fails on {golden.name!r}: {error}") from error
+            raise ServiceError("unavailable", f"{network} fails on {golden.name!r}: {error}") from error
         seen = set(zip(stain_map.row.tolist(), stain_map.col.tolist(), strict=True))
         missed, false = sorted(golden.stained - seen), sorted(golden.clean & seen)
         if missed or false:
             raise ServiceError(
                 "unavailable",
-                f"{detector.info.id} does not pass the golden picture {golden.name!r}: "
+                f"{network} does not pass the golden picture {golden.name!r}: "
                 f"{len(missed)} stained cells missed {missed[:3]}, {len(false)} clean cells called stained {false[:3]}",
             )
 

@@ -15,6 +15,8 @@ REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("spotgrid_request_id", de
 """The id of the call that this task works for; set by the HTTP front and by the gRPC interceptor."""
 
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_FOREIGN: Final = "_ray_"
+"""Ray adds fields of its own to every record of the process."""
 _GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}")
 
 
@@ -57,7 +59,7 @@ class TextLines(logging.Formatter):
 
 def extras(record: logging.LogRecord) -> dict[str, object]:
     """What `logger.info(..., extra={...})` added."""
-    return {name: value for name, value in vars(record).items() if name not in _PLAIN}
+    return {name: value for name, value in vars(record).items() if name not in _PLAIN and not name.startswith(_FOREIGN)}
 
 
 def set_up(level: str, form: str) -> None:

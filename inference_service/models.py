@@ -16,11 +16,16 @@ from typing import Final, Literal
 
 from inference_service import golden
 from inference_service.errors import ServiceError
-from inference_service.pictures import decode
+from inference_service.looking import Local, Order, Workshop
 from inference_service.settings import Settings
 from model.detector import Detector
+from model.grid import StainMap
 from model.onnx_file import SHIPPED, ModelFileError, ModelInfo
 
+_TRIAL_S: Final = 600.0
+"""No picture of a trial takes longer, even the first one."""
+_TRIAL_PX: Final = 64_000_000
+"""Golden pictures are not a caller's: they may be larger than `max_pixels`."""
 State = Literal["serving", "standby", "draining", "freed"]
 
 
@@ -52,10 +57,15 @@ class Models:
     """All loaded networks; for any number of threads.
 
     `load`, `start` and `rollback` block for as long as they take: call them beside the event loop.
+
+    Args:
+        settings: which networks, and how they are tried.
+        workshop: where they are opened; None = in this process.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, workshop: Workshop | None = None) -> None:
         self._settings = settings
+        self.workshop: Final = workshop or Local(settings.threads_per_picture)
         self._lock = threading.Lock()
         self._loading: Final = threading.Lock()
         self._serving: dict[str, Version] = {}
@@ -222,6 +232,8 @@ class Models:
     def _free_drained(self) -> None:
         for version in [version for version in self._draining if not version.leases]:
             self._draining.remove(version)
+            if version.detector is not None:
+                self.workshop.close(version.detector)
             version.state, version.detector = "freed", None
 
     def _path(self, name: str) -> Path:
@@ -237,17 +249,38 @@ class Models:
         """Load, check and warm one; nothing else is touched."""
         settings = self._settings
         try:
-            detector = Detector(path, settings.threads_per_picture)
+            detector = self.workshop.open(path)
         except ModelFileError as error:
             raise ServiceError("unavailable", str(error)) from None
-        own = golden.from_folder(settings.golden_dir) if settings.golden_dir else ()
-        golden.check(detector, (*golden.ours(), *own))
 
-        def work(picture: bytes) -> None:
-            limits = {"max_body_bytes": len(picture), "max_pixels": settings.max_pixels}
-            detector.detect(decode(picture, **limits), mm_per_px=settings.warm_mm_per_px)
+        def look(picture: bytes, mm_per_px: float) -> StainMap:
+            return self.workshop.look(detector, self._trial(picture, mm_per_px), _unnoted)
 
-        warm_ms = golden.warm(
-            work, settings.warm_px, settings.warm_mm_per_px, settings.warm_runs, settings.warm_budget_ms
-        )
+        try:
+            own = golden.from_folder(settings.golden_dir) if settings.golden_dir else ()
+            golden.check(look, detector.info.id, (*golden.ours(), *own))
+            warm_ms = golden.warm(
+                lambda picture: look(picture, settings.warm_mm_per_px),
+                settings.warm_px,
+                settings.warm_mm_per_px,
+                settings.warm_runs,
+                settings.warm_budget_ms,
+            )
+        except BaseException:
+            self.workshop.close(detector)
+            raise
         return Version(name, detector.info, warm_ms, detector=detector)
+
+    def _trial(self, picture: bytes, mm_per_px: float) -> Order:
+        """An order like a rig's, for a picture of our own."""
+        return Order(
+            picture,
+            max_body_bytes=len(picture),
+            max_pixels=max(self._settings.max_pixels, _TRIAL_PX),
+            deadline=time.monotonic() + _TRIAL_S,
+            mm_per_px=mm_per_px,
+        )
+
+
+def _unnoted(stage: str, seconds: float) -> None:
+    """What warms is not among the figures."""

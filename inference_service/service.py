@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from inference_service.cluster import Cluster
 from inference_service.engine import Engine
 from inference_service.errors import ServiceError
 from inference_service.frames import Frames
@@ -53,8 +54,9 @@ class Service:
         """Open the ledger (it is migrated when it must be) and put everything together; no network is loaded yet.
 
         Raises:
-            ServiceError: unavailable: the ledger, or the folder for pictures, cannot be opened.
+            ServiceError: unavailable: the ledger, or the folder for pictures, cannot be opened, or an extra is missing.
         """
+        workshop = Cluster(settings) if settings.engine == "ray" else None
         frames = None if settings.frames_url is None else Frames(settings.frames_url, settings.frames_days)
         tracing = Tracing(settings.otel_endpoint)
         ledger, metrics = Ledger.open(settings.database_url), Metrics(tracing)
@@ -67,7 +69,7 @@ class Service:
 
         return cls(
             settings=settings,
-            engine=Engine(settings, metrics, find_calibration),
+            engine=Engine(settings, metrics, find_calibration, workshop),
             ledger=ledger,
             keys=Keys(ledger),
             metrics=metrics,

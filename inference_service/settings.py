@@ -71,9 +71,23 @@ class Settings(BaseSettings):
         None, gt=0, description="a warm network must be this fast, or the service is not ready; none = any steady speed"
     )
 
-    workers: int = Field(1, ge=1, le=256, description="pictures that are worked on at a time")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="where pictures are looked at: in this process, or on a Ray cluster (needs spotgrid[ray])"
+    )
+    ray_address: str = Field(
+        "auto", description="the cluster's head as HOST:PORT; auto = the Ray node that runs on this machine"
+    )
+    ray_replicas: tuple[int, int] = Field(
+        (1, 4), description="copies of a network on the cluster, fewest and most; Ray chooses between by the load"
+    )
+    ray_attempt_s: float = Field(
+        10, gt=0, le=3600, description="a copy that has not answered within this time is given up for another one"
+    )
+    workers: int = Field(
+        1, ge=1, le=256, description="pictures that are worked on at a time; with Ray: twice the most ray_replicas"
+    )
     threads: int | None = Field(
-        None, ge=1, le=256, description="CPU threads for one picture; none = usable CPUs divided by workers"
+        None, ge=1, le=256, description="CPU threads for one picture; none = usable CPUs divided by workers; with Ray 1"
     )
     queue_size: int = Field(
         16, ge=0, le=100_000, description="pictures that may wait; one more is answered 429 at once"
@@ -120,6 +134,8 @@ class Settings(BaseSettings):
             raise ValueError("models names files of models_dir, which is not set")
         if self.warm_px[0] * self.warm_px[1] > self.max_pixels:
             raise ValueError("warm_px has more pixels than max_pixels allows")
+        if not 1 <= self.ray_replicas[0] <= self.ray_replicas[1] <= 128:
+            raise ValueError(f"ray_replicas is {list(self.ray_replicas)}; give the fewest and the most, 1 to 128")
         for name in ("tls_cert", "tls_key", "tls_client_ca", "model_path"):
             path = getattr(self, name)
             if path is not None and not path.is_file():
@@ -132,8 +148,15 @@ class Settings(BaseSettings):
 
     @property
     def threads_per_picture(self) -> int:
-        """`threads`, or an even share of the CPUs that this process may use."""
+        """`threads`, or an even share of the CPUs that this process may use; one on a cluster, where copies share."""
+        if self.engine == "ray":
+            return self.threads or 1
         return self.threads or max(1, usable_cpus() // self.workers)
+
+    @property
+    def places(self) -> int:
+        """Pictures that are worked on at a time: on a cluster one at work and one on its way for each copy."""
+        return 2 * self.ray_replicas[1] if self.engine == "ray" else self.workers
 
     @property
     def tls(self) -> bool:

@@ -12,7 +12,9 @@ from PIL import Image
 from inference_service import golden
 from inference_service.errors import ServiceError
 from model.detector import Detector
+from model.grid import StainMap
 from model.onnx_file import SHIPPED
+from model.picture import read_picture
 from tests.model.toy_onnx import write_toy
 
 
@@ -21,21 +23,28 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Detector:
     return Detector(write_toy(tmp_path_factory.mktemp("toy") / "toy.onnx"), 1)
 
 
+def check(detector: Detector, pictures: tuple[golden.Golden, ...]) -> None:
+    def look(picture: bytes, mm_per_px: float) -> StainMap:
+        return detector.detect(read_picture(picture), mm_per_px=mm_per_px)
+
+    golden.check(look, detector.info.id, pictures)
+
+
 def test_a_good_network_passes_ours(toy: Detector) -> None:
-    golden.check(toy, golden.ours())
+    check(toy, golden.ours())
 
 
 @pytest.mark.slow
 def test_the_network_that_comes_along_passes_ours() -> None:
     if not SHIPPED.is_file():
         pytest.skip("needs model/weights/*.onnx: train and export a network first (docs/research.md)")
-    golden.check(Detector(threads=1), golden.ours())
+    check(Detector(threads=1), golden.ours())
 
 
 @pytest.mark.parametrize(("gain", "told"), [(-40.0, "clean cells called stained"), (0.0, "does not pass")])
 def test_a_broken_network_does_not(tmp_path: Path, gain: float, told: str) -> None:
     with pytest.raises(ServiceError, match=told) as caught:
-        golden.check(Detector(write_toy(tmp_path / "bad.onnx", stain_gain=gain), 1), golden.ours())
+        check(Detector(write_toy(tmp_path / "bad.onnx", stain_gain=gain), 1), golden.ours())
     assert caught.value.kind.slug == "unavailable"
 
 
@@ -46,10 +55,10 @@ def write_golden(folder: Path, stained: list[list[int]], clean: list[list[int]])
 
 def test_a_shop_adds_its_own(tmp_path: Path, toy: Detector) -> None:
     write_golden(tmp_path, [[2, 4]], [[5, 0]])
-    golden.check(toy, golden.from_folder(tmp_path))
+    check(toy, golden.from_folder(tmp_path))
     write_golden(tmp_path, [[5, 0]], [[2, 4]])
     with pytest.raises(ServiceError, match=r"1 stained cells missed \[\(5, 0\)\], 1 clean cells"):
-        golden.check(toy, golden.from_folder(tmp_path))
+        check(toy, golden.from_folder(tmp_path))
 
 
 def test_a_folder_of_golden_pictures_that_cannot_be_read_is_told(tmp_path: Path) -> None:
