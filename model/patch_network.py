@@ -10,7 +10,7 @@ not. Batch normalisation makes it learn at all (without, 600 steps taught it not
 last part of the training and fold into the convolutions, so no answer depends on the tile. Wide context comes from the
 coarser levels.
 
-Not what ships: trained from nothing, 750 steps (13,500 crops) taught it no more than local contrast (best F1 per mm² .22
+Not what ships: from nothing, 750 steps (13,500 crops) taught it no more than local contrast (best F1 per mm² .22
 on validation scenes, where SpotNet on a pretrained encoder has .70), with or without normalisation. It may need a day.
 """
 
