@@ -1,12 +1,14 @@
 """Calibrate a trained network: cell head, chemistry temperature, area, and the three operating thresholds.
 
-    python -m datasets.render --out scenes/calibrate --count 200 --split val --data ../shared/data
-    python -m training.calibrate --run runs/mine --scenes scenes/calibrate --data ../shared/data
+    python -m training.calibrate --run runs/mine --data ../shared/data --cache scenes/calibrate
+    python -m training.curve runs/mine/operating.json --out runs/mine/operating.svg
     python -m training.export runs/mine --out model/weights/spotgrid-s.onnx
 
-Looks, with the product's own detector, at rendered validation scenes and at photos of clean garments that the network
-was not trained on (validation senders of clothing/train; clothing/val is for measuring only). Writes calibration.json
-into the run, which the next export takes up. Prices and the stain prior are assumptions until `savings` names them.
+Looks, with the product's own detector, at scenes as the test set has them, drawn from the validation split, and at
+photos of clean garments that the network was not trained on (`training.clean`). Each set of clean cloth is judged by
+itself and the worst one counts. Writes calibration.json into the run, which the next export takes up, and
+operating.json, the curve of recall against false cells per m². Prices and the stain prior are inputs of `savings`.
+--keep stores what the network said, so that another call with other prices takes seconds.
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,182 +27,166 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from datasets import scene as scene_files
-from datasets.pictures import Pool
 from datasets.scene import Scene
-from model.calibration import Calibration as Place
-from model.cells import PAD_LOGIT, cell_features
+from model.cells import CellHead
 from model.detector import Detector
-from model.picture import read_picture
-from model.rectify import rectify
-from training import sets
+from savings.errors import SavingsError
+from savings.inputs import load as load_inputs
+from training import clean, sets
+from training.collected import CleanCells, Collected, area_shift, look_at_clean, look_at_scenes, scene_cells
 from training.export import ExportError, export, find_checkpoint
-from training.metrics import REACH_MM
+from training.kept import Kept
 from training.operating import (
-    PRESETS,
-    SHIFTS,
     Calibration,
+    CleanSet,
+    Curve,
     Prices,
-    best_shift,
-    choose_threshold,
     confidence,
     fit_cell_head,
     fit_temperature,
+    presets_of,
     prior_weights,
 )
-from training.truth import CLEAN, EVERY_STAIN, STAINED, Truth, truth_of
 
-RENDERED, PHOTOGRAPHED = 0, 1
-_MM2_PER_STAIN: Final = 64
-_AREA_FROM_MM2: Final = 10.0  # below, one mm² more or less is mostly the grid's doing
-
-
-@dataclass
-class Collected:
-    """Numbers gathered from pictures.
-
-    Attributes:
-        logits: float16 (h_mm, w_mm) per scene, with its `truths`.
-        stain_log_probability, chemistry: up to 64 mm² of each stain, float (k, 6), and its true chemistry.
-    """
-
-    logits: list[NDArray[np.float16]] = field(default_factory=list)
-    truths: list[Truth] = field(default_factory=list)
-    stain_log_probability: list[NDArray[np.float32]] = field(default_factory=list)
-    chemistry: list[int] = field(default_factory=list)
-
-
-def look_at_scenes(detector: Detector, scenes: Iterable[Scene], seed: int = 0) -> Collected:
-    """Collect logits and chemistries of rendered scenes."""
-    rng, out = np.random.default_rng(seed), Collected()
-    for scene in scenes:
-        truth = truth_of(scene.coverage, scene.stain_id, scene.stains)
-        logit, chemistry = detector.logits(scene.image)
-        out.logits.append(logit.astype(np.float16))
-        out.truths.append(truth)
-        told = (logit >= 0) & (truth.distance_mm == 0)
-        for stain, label in enumerate(truth.chemistry):
-            ys, xs = np.nonzero(told & (truth.nearest == stain))
-            if len(ys) and not scene.meta.get("grey"):  # a grey picture cannot tell a chemistry
-                pick = rng.permutation(len(ys))[:_MM2_PER_STAIN]
-                out.stain_log_probability.append(np.log(np.maximum(chemistry[:, ys[pick], xs[pick]].T, 1e-9)))
-                out.chemistry.append(int(label))
-    return out
-
-
-def scene_cells(collected: Collected, shift: float) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Features (n, 3), labels (n,) of the scenes' cells that count, logits shifted, and which lie on clean cloth.
-
-    Clean cloth bears no stain at all: a budget of false cells is about it, not about the rim of a stain.
-    """
-    features, labels, spotless = [], [], []
-    for logit, truth in zip(collected.logits, collected.truths, strict=True):
-        label = truth.labels(EVERY_STAIN)
-        use = (label == STAINED) | (label == CLEAN)
-        features.append(cell_features(shifted(logit.astype(np.float32), shift)).reshape(-1, 3)[use])
-        labels.append(label[use] == STAINED)
-        spotless.append(np.full(int(use.sum()), not len(truth.area_mm2)))
-    return np.concatenate(features), np.concatenate(labels), np.concatenate(spotless)
-
-
-def area_shift(collected: Collected) -> float:
-    """The shift of stain logits that makes stains of 10 mm² or more the right size."""
-    predicted, true = [], []
-    for logit, truth in zip(collected.logits, collected.truths, strict=True):
-        near = truth.distance_mm <= REACH_MM
-        stain, value = truth.nearest[near], logit[near].astype(np.float32)
-        counts = [np.bincount(stain[value >= -shift], minlength=len(truth.area_mm2)) for shift in SHIFTS]
-        found = np.bincount(stain[value >= 0], minlength=len(truth.area_mm2)) > 0
-        use = (truth.area_mm2 >= _AREA_FROM_MM2) & found
-        predicted.append(np.array(counts).T.reshape(-1, len(SHIFTS))[use])
-        true.append(truth.area_mm2[use])
-    return best_shift(np.concatenate(predicted), np.concatenate(true))
-
-
-def shifted(logit: NDArray[np.float32], shift: float) -> NDArray[np.float32]:
-    """Logits moved by `shift`, padding left as it is."""
-    return np.where(logit > PAD_LOGIT, logit + np.float32(shift), np.float32(PAD_LOGIT))
-
-
-def clean_garments(root: Path, limit: int) -> Iterator[NDArray[np.uint8]]:
-    """Whole photos of clean garments of senders kept from training, on the canvas: uint8 (H, W, 3)."""
-    sources = sorted(Pool(root, "val").sources["garment"], key=lambda source: source.path.name)
-    for source in islice(sources, limit):
-        image = read_picture(source.path)
-        place = Place.from_scale(sets.CLOTHING_MM_PER_PX, (image.shape[1], image.shape[0]))
-        width, height = place.canvas_size_px
-        yield rectify(image, place, (0, 0, width, height))
-
-
-def photo_cells(detector: Detector, canvases: Iterable[NDArray[np.uint8]], shift: float) -> NDArray[np.float32]:
-    """Cell features (n, 3) of clean photos, with logits shifted; cells beyond a photo are left out."""
-    features = [cell_features(shifted(detector.logits(canvas)[0], shift)).reshape(-1, 3) for canvas in canvases]
-    every = np.concatenate([np.zeros((0, 3), np.float32), *features])
-    return every[every[:, 0] > PAD_LOGIT]
+SPOTLESS: Final = "scenes without a stain"
+"""The clean set made of those of --scenes that bear no stain."""
+CURVE_SCHEMA: Final = "spotgrid.operating-curve/v1"
+CURVE_FILE: Final = "operating.json"
+_CELLS_PER_SCENE: Final = 26 * 26
+_SHARES: Final = {"clean-prints": 0.2}
+"""Of the budget: issue 3 allows printed cloth a fifth of what photos of garments may have."""
 
 
 def calibrate(
-    collected: Collected, shift: float, photos: NDArray[np.float32], presets: dict[str, Prices]
-) -> Calibration:
-    """Fit everything from collected numbers; `photos` are features collected at `shift`."""
+    collected: Collected,
+    shift: float,
+    clean_logits: Mapping[str, list[NDArray[np.float16]]],
+    prices: Prices,
+    *,
+    prior: float = 0.02,
+    caution: float = 0.8,
+    shares: Mapping[str, float] = _SHARES,
+) -> tuple[Calibration, Curve]:
+    """Fit everything from collected numbers.
+
+    Args:
+        collected: what stained scenes gave; those among them without a stain are a clean set of their own.
+        shift: of stain logits, see `area_shift`. `clean_logits`: of clean pictures, by set.
+        prices: the default preset's. `prior`: share of stained cells for which confidence is calibrated.
+        caution: see `CleanSet.rates`. `shares`: of the budget, by set; 1 for those not named.
+
+    Raises ValueError without clean cloth, or without a stained cell.
+    """
     features, labels, spotless = scene_cells(collected, shift)
-    both = np.concatenate([features, photos])
-    stained = np.concatenate([labels, np.zeros(len(photos), bool)])
-    group = np.repeat([RENDERED, PHOTOGRAPHED], [len(features), len(photos)])
-    prior = presets["default"].prior
-    head = fit_cell_head(both, stained, prior_weights(stained, group, prior))
+    cells = _clean_cells(clean_logits, shift, features[spotless])
+    others = [one.features for name, one in cells.items() if name != SPOTLESS]
+    head = _fit_head(features, labels, others, prior)
     rendered = confidence(features, head)
-    clean = [values for values in (rendered[spotless], confidence(photos, head)) if len(values)]
-    if not clean:
-        raise ValueError("no clean cloth to keep the budget on: add scenes without a stain, or --photos 1 or more")
-    chosen = {name: choose_threshold(rendered[labels], clean, prices) for name, prices in presets.items()}
-    origin: dict[str, Any] = {
-        "operating_points": chosen,
-        "prices": {name: vars(prices) for name, prices in presets.items()},
-        "prices_are": "assumption",
-        "scenes": len(collected.truths),
-        "cells": {
-            "stained": int(labels.sum()),
-            "clean rendered": int((~labels).sum()),
-            "on clean cloth": int(spotless.sum()),
-            "clean photos": len(photos),
-        },
+    bare = [CleanSet(name, confidence(c.features, head), c.picture, shares.get(name, 1.0)) for name, c in cells.items()]
+    curve, presets = Curve.of(rendered[labels], bare, caution), presets_of(prices)
+    chosen = {name: curve.choose(price) for name, price in presets.items()}
+    cells_of = {one.name: len(one.confidence) for one in bare}
+    origin = _origin(presets, chosen) | {
+        "confidence_prior": prior,
+        "caution": caution,
+        "shares_of_budget": dict(curve.share),
+        "pictures": {"stained": len(collected.truths)} | {name: len(some) for name, some in clean_logits.items()},
+        "cells": {"stained": int(labels.sum()), "beside stains": int((~labels & ~spotless).sum())} | cells_of,
     }
-    return Calibration(
-        cell_head=head,
-        temperature=fit_temperature(collected.stain_log_probability, collected.chemistry),
-        stain_shift=shift,
-        presets={name: point["threshold"] for name, point in chosen.items()},
-        origin=origin,
+    thresholds = {name: point["threshold"] for name, point in chosen.items()}
+    temperature = fit_temperature(collected.stain_log_probability, collected.chemistry)
+    return Calibration(head, temperature, shift, thresholds, origin=origin), curve
+
+
+def _clean_cells(
+    logits: Mapping[str, list[NDArray[np.float16]]], shift: float, spotless: NDArray[np.float32]
+) -> dict[str, CleanCells]:
+    cells = {name: CleanCells.of(some, shift) for name, some in logits.items() if some}
+    if len(spotless):
+        cells[SPOTLESS] = CleanCells(spotless, np.arange(len(spotless)) // _CELLS_PER_SCENE)
+    if not cells:
+        raise ValueError("no clean cloth to keep the budget on: --clean 1 or more, or scenes without a stain")
+    return cells
+
+
+def _origin(presets: Mapping[str, Prices], chosen: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "operating_points": chosen,
+        "prices": {name: vars(price) for name, price in presets.items()},
+        "prices_are": presets["default"].inputs or "given by hand",
+    }
+
+
+def _fit_head(
+    features: NDArray[np.float32], labels: NDArray[np.bool_], bare: list[NDArray[np.float32]], prior: float
+) -> CellHead:
+    """The cell head of stained scenes' cells and of clean sets', each set of clean cells weighing the same."""
+    every = np.concatenate([features, *bare])
+    stained = np.concatenate([labels, np.zeros(len(every) - len(labels), bool)])
+    group = np.repeat(np.arange(1 + len(bare)), [len(features), *map(len, bare)])
+    return fit_cell_head(every, stained, prior_weights(stained, group, prior))
+
+
+def prices_from(args: argparse.Namespace) -> Prices:
+    """The default preset's prices: of `savings`, unless one is given by hand.
+
+    Raises:
+        SavingsError: `savings` refuses an input.
+        ValueError: a price or the prior is out of range.
+    """
+    told = Prices.from_savings(load_inputs(region=args.region, own=args.inputs, sets=args.set), args.budget)
+    if args.price_miss is None and args.stained is None:
+        return told
+    miss = told.miss / told.false if args.price_miss is None else args.price_miss
+    return Prices(miss, 1.0, args.stained or told.prior, args.budget)
+
+
+def _pictures(args: argparse.Namespace, data: Path) -> tuple[Iterator[Scene], dict[str, Iterator[NDArray[np.uint8]]]]:
+    """Stained scenes, and clean canvases by set."""
+    own = (
+        (scene_files.load(args.scenes, name) for name in islice(scene_files.names(args.scenes), args.limit))
+        if args.scenes
+        else iter(())
     )
-
-
-def presets_from(args: argparse.Namespace) -> dict[str, Prices]:
-    """The three presets with the given prior and the given prices for the default."""
-    presets = {name: replace(prices, prior=args.prior) for name, prices in PRESETS.items()}
-    default = replace(presets["default"], miss=args.price_miss, false=args.price_false, budget_per_m2=args.budget)
-    return presets | {"default": default}
+    count = -(-args.limit // 3)
+    stained = chain(
+        *(clean.scenes(part, data, (2 if part.scenes > 200 else 1) * count, args.cache) for part in clean.parts(False))
+    )
+    bare = {
+        part.name: (
+            scene.image
+            for scene in clean.scenes(part, data, args.clean * (2 if not part.recipe.pictures else 1), args.cache)
+        )
+        for part in clean.parts(True)
+    }
+    photos = clean.clean_garments(data, args.photos, args.window)
+    return (own if args.scenes else stained), {**bare, clean.PHOTOS: photos}
 
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate as the options say; returns the exit status."""
     try:
+        prices, data = prices_from(args), sets.data_root(args.data)
         checkpoint = find_checkpoint(args.run)
-        names = list(islice(scene_files.names(args.scenes), args.limit))
-        if not names:
-            raise ValueError(f"{args.scenes}: no rendered scene there; render some (see the head of this module)")
         with tempfile.TemporaryDirectory() as folder:
             raw = Path(folder) / "raw.onnx"
             export(checkpoint, raw, Calibration())
             detector = Detector(raw, threads=args.threads)
+        kept = Kept(args.keep, detector.info.sha256)
         quiet = not sys.stderr.isatty()
-        scenes = (scene_files.load(args.scenes, name) for name in tqdm(names, desc="scenes", disable=quiet))
-        collected = look_at_scenes(detector, scenes)
+        stained, bare = _pictures(args, data)
+        collected = look_at_scenes(detector, tqdm(stained, desc="stained", disable=quiet), kept)
+        if not collected.truths:
+            raise ValueError(f"{args.scenes}: no rendered scene there; render some, or leave --scenes out")
+        logits = {
+            name: look_at_clean(detector, tqdm(some, desc=name, disable=quiet), kept) for name, some in bare.items()
+        }
         shift = area_shift(collected)
-        canvases = clean_garments(sets.data_root(args.data), args.photos) if args.photos else iter(())
-        photos = photo_cells(detector, tqdm(canvases, desc="clean photos", total=args.photos, disable=quiet), shift)
-        calibration = calibrate(collected, shift, photos, presets_from(args))
+        calibration, curve = calibrate(collected, shift, logits, prices, prior=args.prior, caution=args.caution)
         path = calibration.save(checkpoint.parent)
-    except (ExportError, ValueError, OSError) as error:
+        document = {"schema": CURVE_SCHEMA, "points": calibration.origin["operating_points"], **curve.document()}
+        (checkpoint.parent / CURVE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    except (ExportError, SavingsError, ValueError, OSError) as error:
         print(f"training.calibrate: {error}", file=sys.stderr)
         return 1
     print(json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=1))
@@ -210,26 +195,28 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `python -m training.calibrate`."""
-    prices = PRESETS["default"]
     parser = argparse.ArgumentParser(prog="python -m training.calibrate", description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="a run's folder or a checkpoint")
-    parser.add_argument("--scenes", type=Path, required=True, metavar="DIR", help="rendered scenes of the val split")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help=f"folder of real pictures (default: ${sets.DATA_VARIABLE})"
+    add = parser.add_argument
+    add("--run", type=Path, required=True, metavar="RUN", help="a run's folder or a checkpoint")
+    add("--data", type=Path, metavar="DIR", help=f"folder of real pictures (default: ${sets.DATA_VARIABLE})")
+    add("--cache", type=Path, metavar="DIR", help="keep rendered scenes there for the next time")
+    add("--keep", type=Path, metavar="DIR", help="keep what the network said there, for other prices")
+    add("--scenes", type=Path, metavar="DIR", help="own stained scenes of the val split instead of the test set's kind")
+    add("--limit", type=int, default=120, metavar="N", help="stained scenes (default 120)")
+    add("--clean", type=int, default=55, metavar="N", help="scenes of clean garments, and twice as many prints")
+    add("--photos", type=int, default=150, metavar="N", help="at most N clean photos (default 150); 0 = none")
+    add("--window", type=float, default=360.0, metavar="MM", help="side of the square seen of each photo (default 360)")
+    add("--threads", type=int, metavar="N", help="CPU threads (default: every usable one)")
+    add("--prior", type=float, default=0.02, help="share of stained cells that confidence is calibrated for")
+    add(
+        "--caution", type=float, default=0.8, help="quantile of the false cells that must keep the budget; 0 = the mean"
     )
-    parser.add_argument("--limit", type=int, default=200, metavar="N", help="at most N scenes (default 200)")
-    parser.add_argument(
-        "--photos", type=int, default=150, metavar="N", help="at most N clean photos (default 150); 0 = none"
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: every usable one)")
-    parser.add_argument(
-        "--prior", type=float, default=prices.prior, help="share of cells that are stained (assumption)"
-    )
-    parser.add_argument("--price-miss", type=float, default=prices.miss, help="cost of a missed cell (assumption)")
-    parser.add_argument("--price-false", type=float, default=prices.false, help="cost of a false cell: the unit")
-    parser.add_argument(
-        "--budget", type=float, default=prices.budget_per_m2, help="false cells per m² allowed by default"
-    )
+    add("--budget", type=float, default=10.0, help="false cells per m² allowed by default (default 10)")
+    add("--region", help="of the prices, as in spotgrid report (default cn)")
+    add("--inputs", type=Path, metavar="FILE", help="a shop's own inputs, as in spotgrid report")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="an input of savings, as in spotgrid report")
+    add("--price-miss", type=float, help="of a missed cell in false cells, instead of savings' prices")
+    add("--stained", type=float, metavar="SHARE", help="of cells that are stained, instead of savings' prior")
     return run(parser.parse_args(argv))
 
 

@@ -146,7 +146,8 @@ def _operating_points(presets: Any, calibration: Document) -> str:
                 name,
                 f"{threshold:.3f}",
                 *(f"{point[key]:.3f}" if key in point else "" for key in ("recall", "false_cells_per_m2")),
-                *(f"{price[key]:g}" if key in price else "" for key in ("miss", "budget_per_m2", "prior")),
+                f"{price['miss'] / price.get('false', 1):.3g}" if price else "",
+                *(f"{price[key]:.3g}" if key in price else "" for key in ("budget_per_m2", "prior")),
             ]
         )
     head = [
@@ -160,8 +161,9 @@ def _operating_points(presets: Any, calibration: Document) -> str:
     ]
     note = (
         "Least expected cost within the budget. Recall and false cells are those seen while calibrating, on rendered "
-        "validation scenes and clean photos of senders kept from training; prices (in false cells), budget and prior "
-        "are assumptions."
+        "validation scenes and clean photos of senders kept from training, each set by itself, the worst one shown; "
+        "the price of a missed cell is in false cells; prices and prior come from: "
+        f"{calibration.get('prices_are', 'assumptions')}."
     )
     return note + "\n\n" + markdown(head, rows)
 

@@ -1,13 +1,14 @@
 """From raw logits to a probability that can be trusted, and from prices to operating thresholds.
 
-Everything here is small arithmetic on numbers collected by `training.calibrate`: no picture, no network.
+Everything here is small arithmetic on numbers collected by `training.calibrate`: no picture, no network. Prices and the
+share of stained cells are named inputs of `savings`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,43 +18,104 @@ from scipy.optimize import minimize, minimize_scalar
 
 from model.cells import CellHead
 from model.fields import Fields
+from savings.inputs import InputSet
+from savings.prices import threshold_prices
 
 SCHEMA: Final = "spotgrid.calibration-of-model/v1"
 FILE_NAME: Final = "calibration.json"
 CELLS_PER_M2: Final = 10_000.0
 SHIFTS: Final = tuple(np.linspace(-3, 3, 25).tolist())
 _RIDGE: Final = 1e-4
+_RESAMPLES: Final = 400
 
 
 @dataclass(frozen=True)
 class Prices:
-    """What errors cost, in units of one false cell, and how often cells are stained.
-
-    All defaults are assumptions, to be replaced by `savings` once a shop has measured its own.
+    """What errors cost, and how often cells are stained.
 
     Attributes:
         miss: a stained cell that is not treated: a share of them leads to a rewash or a complaint.
-        false: a clean cell that is treated: agent, rig seconds, the risk of a ring.
+        false: a clean cell that is treated: agent, rig seconds, the risk of a ring; in the same money.
         prior: share of a garment's cells that are stained.
         budget_per_m2: false cells per m² of clean cloth that may not be exceeded, whatever the prices say.
+        currency: of the two prices; "false cells" where the price of one is the unit.
+        inputs: what `savings` worked the prices out from: region, process, shop and the inputs' digest.
     """
 
     miss: float = 20.0
     false: float = 1.0
     prior: float = 0.02
     budget_per_m2: float = 10.0
+    currency: str = "false cells"
+    inputs: str = ""
 
     def __post_init__(self) -> None:
         if min(self.miss, self.false, self.budget_per_m2) <= 0 or not 0 < self.prior < 1:
             raise ValueError(f"{self}: prices and the budget must be above 0, the prior between 0 and 1")
 
+    @classmethod
+    def from_savings(cls, inputs: InputSet, budget_per_m2: float = 10.0) -> Prices:
+        """The prices and the prior that `savings` works out from its named inputs."""
+        told = threshold_prices(inputs)
+        origin = f"savings {inputs.region}, {inputs.baseline}, {inputs.shop}, inputs {inputs.digest()}"
+        return cls(told.miss_per_cell, told.false_per_cell, told.cell_prior, budget_per_m2, told.currency, origin)
 
-PRESETS: Final[Mapping[str, Prices]] = {
-    "default": Prices(),
-    "thorough": Prices(miss=100.0, budget_per_m2=50.0),
-    "thrifty": Prices(miss=5.0, budget_per_m2=2.0),
+
+PRESETS: Final[Mapping[str, tuple[float, float]]] = {
+    "default": (1.0, 10.0),
+    "thorough": (5.0, 50.0),
+    "thrifty": (0.25, 2.0),
 }
-"""`thorough` for garments whose owner looks twice, `thrifty` for bulk work in which a rewash is cheap."""
+"""Times the price of a miss, and false cells per m² at most: `thorough` for garments whose owner looks twice, `thrifty`
+for bulk work in which a rewash is cheap."""
+
+
+def presets_of(prices: Prices) -> dict[str, Prices]:
+    """The three presets from the default's prices; budgets keep their ratios to the default's."""
+    scale = prices.budget_per_m2 / PRESETS["default"][1]
+    return {
+        name: replace(prices, miss=times * prices.miss, budget_per_m2=scale * budget)
+        for name, (times, budget) in PRESETS.items()
+    }
+
+
+@dataclass(frozen=True)
+class CleanSet:
+    """Clean cloth on which a budget of false cells must be kept.
+
+    Attributes:
+        name: for the result.
+        confidence: float (n,), of its cells.
+        picture: int (n,), which picture a cell lies in, counted from 0.
+        share: of the budget that this set may use up.
+    """
+
+    name: str
+    confidence: NDArray[np.floating[Any]] = field(repr=False)
+    picture: NDArray[np.intp] = field(repr=False)
+    share: float = 1.0
+
+    def rates(self, thresholds: NDArray[np.float64], caution: float = 0.0) -> NDArray[np.float64]:
+        """False cells per m² at each threshold.
+
+        Args:
+            thresholds: float64 (t,).
+            caution: 0 = the mean; above it, the quantile over resampled pictures (0.8: the true rate is lower four
+                times in five), never less than the mean: a few pictures bring most false cells.
+        """
+        pictures = int(self.picture.max()) + 1
+        level = np.searchsorted(thresholds, self.confidence, side="right")  # listed at thresholds[:level]
+        counts = np.zeros((pictures, len(thresholds) + 1))
+        np.add.at(counts, (self.picture, level), 1)
+        listed = counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]  # (pictures, t): of level above the threshold's index
+        cells = np.bincount(self.picture, minlength=pictures)
+        mean = CELLS_PER_M2 * listed.sum(axis=0) / cells.sum()
+        if not caution:
+            return np.asarray(mean)
+        rng = np.random.default_rng(0)
+        times = rng.multinomial(pictures, np.full(pictures, 1 / pictures), _RESAMPLES)  # (resamples, pictures)
+        drawn = CELLS_PER_M2 * (times @ listed) / np.maximum(times @ cells, 1)[:, None]
+        return np.maximum(mean, np.quantile(drawn, caution, axis=0))
 
 
 @dataclass(frozen=True)
@@ -207,30 +269,75 @@ def best_shift(predicted_mm2: NDArray[np.floating[Any]], true_mm2: NDArray[np.fl
     return float(SHIFTS[best])
 
 
-def choose_threshold(
-    stained: NDArray[np.floating[Any]], clean: Sequence[NDArray[np.floating[Any]]], prices: Prices
-) -> dict[str, float]:
-    """The threshold of least expected cost within the budget of false cells.
+THRESHOLDS: Final = np.unique(np.concatenate([1 / (1 + np.exp(-np.linspace(-4, 7, 221))), [0.999, 0.9995]]).round(5))
+"""Among which an operating point is chosen: even steps of a 20th in log odds."""
 
-    Args:
-        stained: confidences of truly stained cells.
-        clean: confidences of clean cells, one array per set; the worst set must keep the budget, and its rate is paid.
-        prices: see `Prices`.
 
-    Returns:
-        threshold, its cell recall, its false cells per m² (of the worst set) and the expected cost per m².
+@dataclass(frozen=True)
+class Curve:
+    """What every threshold would do.
+
+    Attributes:
+        thresholds, recall: float64 (t,), the second of stained cells.
+        false_per_m2: float64 (t,) per clean set, by name; the mean.
+        cautious_per_m2: likewise, see `CleanSet.rates`.
+        share: of the budget that each set may use, by name.
     """
-    thresholds = np.unique(np.concatenate([1 / (1 + np.exp(-np.linspace(-4, 7, 221))), [0.999]])).round(4)
-    recall = 1 - np.searchsorted(np.sort(stained), thresholds, side="left") / len(stained)
-    share = np.max([1 - np.searchsorted(np.sort(c), thresholds, side="left") / len(c) for c in clean], axis=0)
-    cost = CELLS_PER_M2 * (prices.prior * (1 - recall) * prices.miss + (1 - prices.prior) * share * prices.false)
-    allowed = np.nonzero(share * CELLS_PER_M2 <= prices.budget_per_m2)[0]
-    # Should no threshold keep the budget, the strictest one is the nearest to it, and its rate shows that it fails.
-    best = int(allowed[np.argmin(cost[allowed])]) if len(allowed) else len(thresholds) - 1
-    figures = {
-        "threshold": thresholds,
-        "recall": recall,
-        "false_cells_per_m2": share * CELLS_PER_M2,
-        "cost_per_m2": cost,
-    }
-    return {name: round(float(values[best]), 4) for name, values in figures.items()}
+
+    thresholds: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    false_per_m2: Mapping[str, NDArray[np.float64]]
+    cautious_per_m2: Mapping[str, NDArray[np.float64]]
+    share: Mapping[str, float]
+
+    @classmethod
+    def of(cls, stained: NDArray[np.floating[Any]], clean: Sequence[CleanSet], caution: float = 0.0) -> Curve:
+        """From the confidences of truly stained cells and of clean sets."""
+        recall = 1 - np.searchsorted(np.sort(stained), THRESHOLDS, side="left") / len(stained)
+        return cls(
+            THRESHOLDS,
+            recall,
+            {one.name: one.rates(THRESHOLDS) for one in clean},
+            {one.name: one.rates(THRESHOLDS, caution) for one in clean},
+            {one.name: one.share for one in clean},
+        )
+
+    def choose(self, prices: Prices) -> dict[str, Any]:
+        """The threshold of least expected cost at which every set keeps its share of the budget.
+
+        The rate that is paid for is the mean of the worst set.
+
+        Returns:
+            threshold, its cell recall, its false cells per m² (of the worst set, and of each), the expected cost per m²
+            and whether the budget decided, or the prices, or nothing could keep the budget.
+        """
+        worst = np.max(list(self.false_per_m2.values()), axis=0)
+        used = np.max([rate / self.share[name] for name, rate in self.cautious_per_m2.items()], axis=0)
+        missed = prices.prior * (1 - self.recall) * prices.miss
+        cost = CELLS_PER_M2 * missed + (1 - prices.prior) * worst * prices.false
+        allowed = np.nonzero(used <= prices.budget_per_m2)[0]
+        # Should no threshold keep the budget, the strictest one is the nearest to it, and its rate shows that it fails.
+        best = int(allowed[np.argmin(cost[allowed])]) if len(allowed) else len(cost) - 1
+        decided = "prices" if cost[best] <= cost.min() else "budget"
+        return {
+            "threshold": round(float(self.thresholds[best]), 5),
+            "recall": round(float(self.recall[best]), 4),
+            "false_cells_per_m2": round(float(worst[best]), 4),
+            "false_cells_per_m2_of": {name: round(float(rate[best]), 4) for name, rate in self.false_per_m2.items()},
+            "cautious_per_m2_of": {name: round(float(rate[best]), 4) for name, rate in self.cautious_per_m2.items()},
+            "cost_per_m2": float(f"{cost[best]:.4g}"),
+            "decided_by": decided if len(allowed) else "nothing: no threshold keeps the budget",
+        }
+
+    def document(self) -> dict[str, Any]:
+        """The curve as JSON: one row a threshold, rows that differ from the one before only."""
+        rows: list[dict[str, Any]] = []
+        for i, threshold in enumerate(self.thresholds):
+            row = {
+                "recall": round(float(self.recall[i]), 4),
+                "false_cells_per_m2": {name: round(float(rate[i]), 3) for name, rate in self.false_per_m2.items()},
+                "cautious": {name: round(float(rate[i]), 3) for name, rate in self.cautious_per_m2.items()},
+            }
+            if not rows or any(rows[-1][key] != row[key] for key in row):
+                rows.append({"threshold": round(float(threshold), 5), **row})
+        return {"shares_of_budget": dict(self.share), "curve": rows}

@@ -2,20 +2,25 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from model.cells import CellHead, cell_confidence, cell_features
+from savings.inputs import load
+from savings.prices import threshold_prices
 from training.operating import (
     SHIFTS,
     Calibration,
+    CleanSet,
+    Curve,
     Prices,
     best_shift,
-    choose_threshold,
     confidence,
     fit_cell_head,
     fit_temperature,
+    presets_of,
     prior_weights,
 )
 from training.statistics import reliability
@@ -85,32 +90,85 @@ STAINED = np.linspace(0.2, 0.999, 400)
 CLEAN = np.linspace(0.0, 0.6, 100_000) ** 3
 
 
+def clean_set(values: np.ndarray, name: str = "clean", pictures: int = 10, share: float = 1.0) -> CleanSet:
+    return CleanSet(name, values, np.arange(len(values)) % pictures, share)
+
+
+def chosen(prices: Prices, *sets: CleanSet, caution: float = 0.0) -> dict[str, Any]:
+    return Curve.of(STAINED, sets or [clean_set(CLEAN)], caution).choose(prices)
+
+
 def test_the_threshold_costs_least_within_the_budget() -> None:
-    free = choose_threshold(STAINED, [CLEAN], Prices(miss=20, budget_per_m2=1e9))
+    free = chosen(Prices(miss=20, budget_per_m2=1e9))
+    assert free["decided_by"] == "prices"
     for other in (free["threshold"] - 0.05, free["threshold"] + 0.05):
         recall, share = ((values >= other).mean() for values in (STAINED, CLEAN))
-        assert free["cost_per_m2"] <= 1e4 * (0.02 * (1 - recall) * 20 + 0.98 * share) + 1e-6
+        assert free["cost_per_m2"] <= 1e4 * (0.02 * (1 - recall) * 20 + 0.98 * share) + 0.1
 
 
 def test_the_budget_binds_on_the_worst_set() -> None:
-    harmless = np.zeros(1000)
-    bound = choose_threshold(STAINED, [harmless, CLEAN], Prices(miss=1000, budget_per_m2=5))
+    harmless = clean_set(np.zeros(1000), "harmless")
+    bound = chosen(Prices(miss=1000, budget_per_m2=5), harmless, clean_set(CLEAN))
     assert bound["false_cells_per_m2"] <= 5
-    assert bound == choose_threshold(STAINED, [CLEAN], Prices(miss=1000, budget_per_m2=5))
-    looser = choose_threshold(STAINED, [CLEAN], Prices(miss=1000, budget_per_m2=500))
+    assert bound["decided_by"] == "budget"
+    assert bound["false_cells_per_m2_of"]["harmless"] == 0
+    assert bound["threshold"] == chosen(Prices(miss=1000, budget_per_m2=5))["threshold"]
+    looser = chosen(Prices(miss=1000, budget_per_m2=500))
     assert looser["threshold"] < bound["threshold"]
     assert looser["recall"] > bound["recall"]
 
 
+def test_a_set_may_be_held_to_a_share_of_the_budget() -> None:
+    strict = chosen(Prices(miss=1000, budget_per_m2=25), clean_set(CLEAN, share=0.2))
+    assert strict["threshold"] == chosen(Prices(miss=1000, budget_per_m2=5))["threshold"]
+
+
+def test_rates_are_counts_per_square_metre() -> None:
+    rates = clean_set(np.array([0.1, 0.5, 0.5, 0.9]), pictures=2).rates(np.array([0.05, 0.5, 0.6, 0.95]))
+    assert rates.tolist() == [10_000, 7_500, 2_500, 0]
+
+
+def test_caution_asks_more_where_one_picture_brings_most_false_cells() -> None:
+    loud = np.zeros(10_000)
+    loud[:10] = 0.7
+    even = CleanSet("even", loud, np.arange(10_000) % 10)
+    one = CleanSet("one", loud, np.arange(10_000) // 1000)
+    at = np.array([0.5])
+    assert even.rates(at) == one.rates(at) == pytest.approx(10)
+    assert even.rates(at, caution=0.8) == pytest.approx(10)
+    assert one.rates(at, caution=0.8) > 15
+
+
 def test_dearer_misses_lower_the_threshold() -> None:
-    cheap, dear = (choose_threshold(STAINED, [CLEAN], Prices(miss=m, budget_per_m2=1e9)) for m in (1, 100))
+    cheap, dear = (chosen(Prices(miss=m, budget_per_m2=1e9)) for m in (1, 100))
     assert dear["threshold"] < cheap["threshold"]
 
 
 def test_a_budget_that_cannot_be_kept_shows() -> None:
-    point = choose_threshold(STAINED, [np.ones(100)], Prices(budget_per_m2=1))
-    assert point["threshold"] == 0.9991
+    point = chosen(Prices(budget_per_m2=1), clean_set(np.ones(100)))
+    assert point["threshold"] == 0.9995
     assert point["false_cells_per_m2"] == 10_000
+    assert point["decided_by"].startswith("nothing")
+
+
+def test_the_curve_falls_and_is_told() -> None:
+    document = Curve.of(STAINED, [clean_set(CLEAN, "prints", share=0.2)]).document()
+    recalls = [row["recall"] for row in document["curve"]]
+    assert recalls == sorted(recalls, reverse=True)
+    assert document["shares_of_budget"] == {"prints": 0.2}
+
+
+def test_prices_are_those_of_savings() -> None:
+    dear = load(sets=["stained_area=9"])
+    told = threshold_prices(dear)
+    prices = Prices.from_savings(dear, budget_per_m2=7)
+    assert (prices.miss, prices.false, prices.prior) == (told.miss_per_cell, told.false_per_cell, told.cell_prior)
+    assert prices.currency == "CNY"
+    assert prices.inputs.startswith("savings cn, perc, central_plant, inputs ")
+    presets = presets_of(prices)
+    assert presets["default"] == prices
+    assert presets["thorough"].miss == 5 * prices.miss
+    assert presets["thrifty"].budget_per_m2 == pytest.approx(1.4)
 
 
 @pytest.mark.parametrize("wrong", [{"prior": 0.0}, {"prior": 1.0}, {"miss": 0.0}, {"budget_per_m2": -1.0}])

@@ -1,0 +1,133 @@
+"""What a network says about pictures whose truth is known, in the form that calibration works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.scene import Scene
+from model.cells import PAD_LOGIT, cell_features
+from model.detector import Detector
+from training.kept import Kept
+from training.metrics import REACH_MM
+from training.operating import SHIFTS, best_shift
+from training.truth import CLEAN, EVERY_STAIN, STAINED, Truth, truth_of
+
+_MM2_PER_STAIN: Final = 64
+_AREA_FROM_MM2: Final = 10.0  # below, one mm² more or less is mostly the grid's doing
+
+
+@dataclass
+class Collected:
+    """Numbers gathered from pictures.
+
+    Attributes:
+        logits: float16 (h_mm, w_mm) per scene, with its `truths`.
+        stain_log_probability, chemistry: up to 64 mm² of each stain, float (k, 6), and its true chemistry.
+    """
+
+    logits: list[NDArray[np.float16]] = field(default_factory=list)
+    truths: list[Truth] = field(default_factory=list)
+    stain_log_probability: list[NDArray[np.float32]] = field(default_factory=list)
+    chemistry: list[int] = field(default_factory=list)
+
+
+def look_at_scenes(detector: Detector, scenes: Iterable[Scene], kept: Kept | None = None, seed: int = 0) -> Collected:
+    """Collect logits and chemistries of rendered scenes; what `kept` has is not looked at again."""
+    rng, out = np.random.default_rng(seed), Collected()
+    for scene in scenes:
+        truth = truth_of(scene.coverage, scene.stain_id, scene.stains)
+        logit, told = (kept or Kept(None)).get(scene.image, partial(_asked, detector, scene, truth, rng))
+        out.logits.append(logit.astype(np.float16))
+        out.truths.append(truth)
+        for stain, label in enumerate(truth.chemistry):
+            rows = told[told[:, 0] == stain, 1:]
+            if len(rows):
+                out.stain_log_probability.append(rows)
+                out.chemistry.append(int(label))
+    return out
+
+
+def _asked(
+    detector: Detector, scene: Scene, truth: Truth, rng: np.random.Generator
+) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    """A scene's logits, and up to 64 mm² of each found stain: float32 (k, 7), its index and six log probabilities."""
+    logit, chemistry = detector.logits(scene.image)
+    told = (logit >= 0) & (truth.distance_mm == 0)
+    rows = [np.zeros((0, 7), np.float32)]
+    for stain in range(len(truth.chemistry)):
+        ys, xs = np.nonzero(told & (truth.nearest == stain))
+        if not scene.meta.get("grey"):  # a grey picture cannot tell a chemistry
+            pick = rng.permutation(len(ys))[:_MM2_PER_STAIN]
+            log = np.log(np.maximum(chemistry[:, ys[pick], xs[pick]].T, 1e-9))  # (k, 6)
+            rows.append(np.concatenate([np.full((len(pick), 1), stain), log], axis=1).astype(np.float32))
+    return logit.astype(np.float16), np.concatenate(rows)
+
+
+def look_at_clean(
+    detector: Detector, canvases: Iterable[NDArray[np.uint8]], kept: Kept | None = None
+) -> list[NDArray[np.float16]]:
+    """Logits, float16 (h_mm, w_mm), of pictures without any stain, uint8 (H, W, 3) on the canvas."""
+
+    def ask(canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+        return detector.logits(canvas)[0].astype(np.float16), np.zeros((0, 7), np.float32)
+
+    return [(kept or Kept(None)).get(canvas, partial(ask, canvas))[0] for canvas in canvases]
+
+
+def scene_cells(collected: Collected, shift: float) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Features (n, 3), labels (n,) of the scenes' cells that count, logits shifted, and which lie on clean cloth.
+
+    Clean cloth bears no stain at all: a budget of false cells is about it, not about the rim of a stain.
+    """
+    features, labels, spotless = [], [], []
+    for logit, truth in zip(collected.logits, collected.truths, strict=True):
+        label = truth.labels(EVERY_STAIN)
+        use = (label == STAINED) | (label == CLEAN)
+        features.append(cell_features(shifted(logit.astype(np.float32), shift)).reshape(-1, 3)[use])
+        labels.append(label[use] == STAINED)
+        spotless.append(np.full(int(use.sum()), not len(truth.area_mm2)))
+    return np.concatenate(features), np.concatenate(labels), np.concatenate(spotless)
+
+
+def area_shift(collected: Collected) -> float:
+    """The shift of stain logits that makes stains of 10 mm² or more the right size."""
+    predicted, true = [], []
+    for logit, truth in zip(collected.logits, collected.truths, strict=True):
+        near = truth.distance_mm <= REACH_MM
+        stain, value = truth.nearest[near], logit[near].astype(np.float32)
+        counts = [np.bincount(stain[value >= -shift], minlength=len(truth.area_mm2)) for shift in SHIFTS]
+        found = np.bincount(stain[value >= 0], minlength=len(truth.area_mm2)) > 0
+        use = (truth.area_mm2 >= _AREA_FROM_MM2) & found
+        predicted.append(np.array(counts).T.reshape(-1, len(SHIFTS))[use])
+        true.append(truth.area_mm2[use])
+    return best_shift(np.concatenate(predicted), np.concatenate(true))
+
+
+def shifted(logit: NDArray[np.float32], shift: float) -> NDArray[np.float32]:
+    """Logits moved by `shift`, padding left as it is."""
+    return np.where(logit > PAD_LOGIT, logit + np.float32(shift), np.float32(PAD_LOGIT))
+
+
+@dataclass(frozen=True)
+class CleanCells:
+    """Cells of one clean set: features float32 (n, 3), and the number of the picture that each lies in, (n,)."""
+
+    features: NDArray[np.float32] = field(repr=False)
+    picture: NDArray[np.intp] = field(repr=False)
+
+    @classmethod
+    def of(cls, logits: Iterable[NDArray[np.float16]], shift: float) -> CleanCells:
+        """From logits, shifted; cells beyond a picture are left out."""
+        features, picture = [np.zeros((0, 3), np.float32)], [np.zeros(0, np.intp)]
+        for number, logit in enumerate(logits):
+            cells = cell_features(shifted(logit.astype(np.float32), shift)).reshape(-1, 3)
+            cells = cells[cells[:, 0] > PAD_LOGIT]
+            features.append(cells)
+            picture.append(np.full(len(cells), number, np.intp))
+        return cls(np.concatenate(features), np.concatenate(picture))
