@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.calibration import Calibration
 from model.grid import CANVAS_PX_PER_MM, CELL_PX
-from model.rectify import block_px, picture_rows, rectify_rows
+from model.rectify import block_px, is_canvas_scale, picture_rows, rectify_rows
 
 BAND_PX: Final = 8 * CELL_PX
 """Canvas rows made at once: whole cells, and whole pixels of every level."""
@@ -101,8 +101,10 @@ class Canvas:
         for first, band, reduced in self._bands:
             start, pixels = first // factor, band if factor == 1 else reduced
             if start < bottom and start + len(pixels) > top:
-                parts.append(pixels[max(top - start, 0) : bottom - start, left:right])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+                parts.append(pixels[max(top - start, 0) : bottom - start, min(left, pixels.shape[1] - 1) : right])
+        inside = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        beyond = right - left - inside.shape[1]
+        return inside if not beyond else _edge_repeated(inside, beyond)
 
     def forget(self, top: int) -> None:
         """Rows above `top` are not asked for again."""
@@ -117,14 +119,25 @@ class Canvas:
         bottom = top + BAND_PX if self.height is None else min(top + BAND_PX, self.height)
         first, end = _within(self._needs(top), self._picture.height)
         rows = self._picture.rows(first, end)
-        band = rectify_rows(rows, first, self._place, (0, top, self.width, bottom - top))
-        reduced = _reduced(band, self._coarsest)
+        width = min(self.width, rows.shape[1]) if is_canvas_scale(self._place) else self.width
+        band = rectify_rows(rows, first, self._place, (0, top, width, bottom - top))  # repeated beyond where asked for
+        reduced = self._smaller(band, self._coarsest)
         self._bands.append((top, band, reduced))
         if self.watch is not None:
-            glance = reduced if self._coarsest == CANVAS_PX_PER_MM else _reduced(band, CANVAS_PX_PER_MM)
+            glance = reduced if self._coarsest == CANVAS_PX_PER_MM else self._smaller(band, CANVAS_PX_PER_MM)
             self.watch(top // CANVAS_PX_PER_MM, glance)
         self._made = bottom
         self._picture.forget(self._needs(bottom)[0])
+
+    def _smaller(self, band: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+        """A band reduced, its last column repeated up to the canvas's width: (h / factor, width / factor, 3)."""
+        width = band.shape[1]
+        whole = width // factor * factor
+        if whole == self.width:
+            return _reduced(band, factor)
+        last = _edge_repeated(band[:, min(whole, width - 1) :], self.width - max(width, whole + 1))
+        rest = _reduced(last, factor)
+        return np.concatenate([_reduced(band[:, :whole], factor), rest], axis=1) if whole else rest
 
 
 class Patches:
@@ -191,6 +204,11 @@ def whole_canvas(image: NDArray[np.uint8], place: Calibration, coarsest: int) ->
     canvas = Canvas(picture, place, coarsest)
     canvas.close(place.canvas_size_px[1])
     return canvas
+
+
+def _edge_repeated(pixels: NDArray[np.uint8], more: int) -> NDArray[np.uint8]:
+    """With so many columns more at the right, each like the last one."""
+    return np.asarray(cv2.copyMakeBorder(pixels, 0, 0, 0, more, cv2.BORDER_REPLICATE), dtype=np.uint8)
 
 
 def _reduced(band: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:

@@ -67,7 +67,7 @@ def rectify_rows(
     """
     x, y, width, height = region
     zoom = _zoom(calibration)
-    if calibration.lens is None and calibration.mm_per_px == 1 / CANVAS_PX_PER_MM:
+    if is_canvas_scale(calibration):
         return _cut(rows, y - first_row, region)
     canvas = np.empty((height, width, *rows.shape[2:]), dtype=rows.dtype)
     side = block_px(calibration)
@@ -80,6 +80,11 @@ def rectify_rows(
                 samples = cv2.resize(samples, part.shape[1::-1], interpolation=cv2.INTER_AREA)
             part[:] = samples.reshape(part.shape)  # OpenCV drops a last axis of 1
     return canvas
+
+
+def is_canvas_scale(calibration: Calibration) -> bool:
+    """Whether the picture is the canvas, save for what lies beyond it."""
+    return calibration.lens is None and calibration.mm_per_px == 1 / CANVAS_PX_PER_MM
 
 
 def block_px(calibration: Calibration) -> int:
