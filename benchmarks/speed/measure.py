@@ -1,11 +1,13 @@
 """How long a stain map takes, next to merely decoding its JPEG: one run, the same pictures, each subject by itself.
 
-    python -m benchmarks.speed.measure                                  # 2 to 50 MP, 1 and 2 threads: an hour
+    python -m benchmarks.speed.measure                                  # the table of the README: six minutes
+    python -m benchmarks.speed.measure --rivals .venv-rivals/bin/python # with the others beside it: eight
     python -m benchmarks.speed.measure --sizes 2 12 --stained 1 10 --threads 1 --repeat 3
     python -m benchmarks.speed.measure --out other.json                 # instead of benchmarks/results/speed.json
 
-Every row is a process of its own, so its peak memory is its own; it decodes the same bytes before each repetition,
-and `times_decode` is the median of these ratios, which a busy machine changes little.
+12 megapixels are measured with every share of stained cells and by every subject, other sizes with 1 % and by the first
+three. Every row is a process of its own, so its peak memory is its own; it decodes the same bytes before each
+repetition, and `times_decode` is the median of these ratios, which a busy machine changes little.
 """
 
 from __future__ import annotations
@@ -28,6 +30,11 @@ from model.onnx_file import OnnxFile
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 RESULT: Final = ROOT / "benchmarks" / "results" / "speed.json"
 SEED: Final = 1
+MAIN_SIZE: Final = "12"
+USUAL: Final = 1.0
+"""% of cells stained, where not every share is measured."""
+EVERY_SIZE: Final = ("decode", "detect", "everywhere")
+EXTREMES: Final = (("everywhere", 0.0), ("everywhere", 100.0))
 
 _COLD: Final = """
 import sys, time
@@ -41,34 +48,67 @@ print(ready, ready_cpu, time.perf_counter() - wall, time.process_time())
 """
 
 
-def child(arguments: list[str]) -> str:
+def child(arguments: list[str], interpreter: str = sys.executable) -> str:
     """What a fresh interpreter prints."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [interpreter, *arguments],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=True, stdout=subprocess.PIPE, text=True, timeout=7200,
     )  # fmt: skip
     return done.stdout
 
 
-def rows(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
-    """One row for each size, share of stained cells, number of threads and subject."""
+def plan(args: argparse.Namespace) -> Iterator[tuple[str, float, int, str]]:
+    """(size, % stained, threads, subject) of every row: of all that could be, those that say most."""
     for size in args.sizes:
-        for percent in args.stained:
-            picture = garment(size, percent / 100, SEED)
-            path = folder / f"{size}-{percent:g}.jpg"
-            path.write_bytes(picture.jpeg)
+        main = size == MAIN_SIZE or len(args.sizes) == 1
+        for percent in args.stained if main else _only(args.stained, USUAL):
+            usual = percent == USUAL or len(args.stained) == 1
             for threads in args.threads:
                 for subject in args.subjects:
-                    yield _row(subject, picture, path, threads, args.repeat) | {"stained_percent": percent}
+                    wanted = usual and (main or subject in EVERY_SIZE)
+                    if subject == "detect" or wanted or (subject, percent) in EXTREMES:
+                        yield size, percent, threads, subject
 
 
-def _row(subject: str, picture: Picture, path: Path, threads: int, repeat: int) -> dict[str, Any]:
-    text = child(["-m", "benchmarks.speed.subjects", subject, str(path), f"--threads={threads}", f"--repeat={repeat}"])
-    found = json.loads(text)
+def _only(given: list[float], usual: float) -> list[float]:
+    return [usual] if usual in given else given[:1]
+
+
+def rows(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """One row for each place of the plan, then the rivals'."""
+    picture, path, made = None, folder / "none.jpg", None
+    for size, percent, threads, subject in plan(args):
+        if made != (size, percent):
+            picture, path, made = (
+                garment(size, percent / 100, SEED),
+                folder / f"{size}-{percent:g}.jpg",
+                (size, percent),
+            )
+            path.write_bytes(picture.jpeg)
+        assert picture is not None
+        yield _row(subject, picture, path, threads, args) | {"stained_percent": percent}
+    if args.rivals is not None:
+        yield from _rivals(args, folder)
+
+
+def _rivals(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """The others' rows, measured by their own interpreter, on as many threads as the last rows of ours."""
+    out = folder / "rivals.json"
+    words = ["-m", "benchmarks.speed.rivals.run", "--threads", str(args.threads[-1]), "--out", str(out)]
+    if args.rival_weights is not None:
+        words += ["--weights", str(args.rival_weights)]
+    child(words, str(args.rivals))
+    found: list[dict[str, Any]] = json.loads(out.read_text())["rows"]
+    return found
+
+
+def _row(subject: str, picture: Picture, path: Path, threads: int, args: argparse.Namespace) -> dict[str, Any]:
+    limits = [f"--threads={threads}", f"--repeat={args.repeat}", f"--seconds={args.seconds}"]
+    found = json.loads(child(["-m", "benchmarks.speed.subjects", subject, str(path), *limits]))
     megapixels = picture.size[0] * picture.size[1] / 1e6
     cells = found.pop("cells")
-    quality = {} if subject == "decode" else against(cells, picture.truth)
+    quality = {} if subject in ("decode", "endless") else against(cells, picture.truth, picture.rim)
     return {
         "subject": subject,
         "image_px": list(picture.size),
@@ -110,9 +150,9 @@ def origin() -> dict[str, Any]:
 
 def line(row: dict[str, Any]) -> str:
     """A row for a person."""
-    size = row["image_px"]
+    megapixels = row["image_px"][0] * row["image_px"][1] / 1e6
     return (
-        f"{row['subject']:8} {size[0] * size[1] / 1e6:5.1f} MP {row['stained_percent']:5g} % {row['threads']} threads: "
+        f"{row['subject']:12} {megapixels:5.1f} MP {row['stained_percent']:5g} % {row['threads']} threads: "
         f"{row['wall_ms']['p50']:8.0f} ms, processor {row['processor_ms']:8.0f} ms, "
         f"{row['times_decode_processor']:6.1f} x decode, peak {row['peak_mb']} MB"
     )
@@ -126,6 +166,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     made.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
     made.add_argument("--repeat", type=int, default=20, help="repetitions of each row after a warm-up")
+    made.add_argument("--seconds", type=float, default=5, help="after which no further repetition of a row is begun")
+    made.add_argument("--rivals", type=Path, metavar="PYTHON", help="interpreter of the others' environment")
+    made.add_argument("--rival-weights", type=Path, metavar="DIR", help="trained weights of theirs, NAME.onnx each")
     made.add_argument("--out", type=Path, default=RESULT, help="the JSON to write")
     return made
 

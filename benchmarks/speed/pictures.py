@@ -1,7 +1,8 @@
 """The pictures that speed is measured on: rendered cloth under uneven light, a chosen share of its cells stained.
 
-Cloth of `datasets.cloth` is laid out by mirroring, so that 50 megapixels render in seconds; blots of 2 x 2 cells are
-laid on it at random; noise is added until a JPEG of quality 90 (4:2:0) takes about one bit a pixel, as a camera's does.
+Cloth of `datasets.cloth` is laid out by mirroring, so that 50 megapixels render in seconds; round blots of 12 to 18 mm
+are laid on it at random; noise is added until a JPEG of quality 90 (4:2:0) takes about one bit a pixel, as a camera's
+does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from datasets import cloth
 from datasets.colour import to_srgb
-from model.grid import CELL_PX
+from model.grid import CANVAS_PX_PER_MM, CELL_PX
 
 MM_PER_PX: Final = 0.25
 SIZES: Final = {"2": (1920, 1080), "12": (4096, 3000), "24": (6000, 4000), "50": (8192, 6144)}
@@ -24,17 +25,23 @@ SIZES: Final = {"2": (1920, 1080), "12": (4096, 3000), "24": (6000, 4000), "50":
 QUALITY: Final = 90
 BITS_PER_PX: Final = (0.8, 1.3)
 _SWATCH_PX: Final = 1024
-_BLOT_CELLS: Final = 2
+_BLOT_PX: Final = 80
+_COUNTS_MM2: Final = 3.0
+"""A cell with less of a stain's rim counts neither as stained nor as clean (design, section 3)."""
 _COLOUR: Final = (0.62, 0.45, 0.33)
 """What coffee leaves of the cloth's red, green and blue light."""
 
 
+Cells = NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class Picture:
-    """A JPEG and the cells in it that are stained, bool (rows, cols)."""
+    """A JPEG, the cells in it that are stained and those that count neither way, bool (rows, cols)."""
 
     jpeg: bytes
-    truth: NDArray[np.bool_]
+    truth: Cells
+    rim: Cells
     size: tuple[int, int]
 
     @property
@@ -44,11 +51,11 @@ class Picture:
 
 
 def garment(megapixels: str, stained: float, seed: int) -> Picture:
-    """A garment that fills the frame, `stained` (0 to 1) of its whole cells stained in blots of 2 x 2."""
+    """A garment that fills the frame, `stained` (0 to 1) of its cells stained by blots; 1 = all of it is one stain."""
     rng = np.random.default_rng(seed)
     width, height = SIZES[megapixels]
     pixels = _cloth(rng, height, width)
-    truth = _blots(rng, pixels, stained)
+    truth, rim = _blots(rng, pixels, stained)
     grain = 0.6
     jpeg = _encoded(rng, pixels, grain)
     for _ in range(12):
@@ -57,7 +64,7 @@ def garment(megapixels: str, stained: float, seed: int) -> Picture:
             break
         grain *= 1.25 if bits < BITS_PER_PX[0] else 0.8
         jpeg = _encoded(rng, pixels, grain)
-    return Picture(jpeg, truth, (width, height))
+    return Picture(jpeg, truth, rim, (width, height))
 
 
 def _cloth(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
@@ -69,21 +76,42 @@ def _cloth(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint
     return np.ascontiguousarray(np.tile(tile, (rows, cols, 1))[:height, :width])
 
 
-def _blots(rng: np.random.Generator, pixels: NDArray[np.uint8], share: float) -> NDArray[np.bool_]:
-    """Lay blots, each on one block of 2 x 2 cells; returns which cells hold one."""
-    side = _BLOT_CELLS * CELL_PX
+def _blots(rng: np.random.Generator, pixels: NDArray[np.uint8], share: float) -> tuple[Cells, Cells]:
+    """Lay round blots of 12 to 18 mm anywhere, none on another, until so many cells are stained.
+
+    Returns:
+        bool (rows, cols): cells with 3 mm² of stain or more, and those that hold less of it and count neither way.
+    """
     height, width = pixels.shape[:2]
     rows, cols = -(-height // CELL_PX), -(-width // CELL_PX)
-    truth = np.zeros((rows, cols), dtype=np.bool_)
-    blocks = np.argwhere(np.ones((height // side, width // side)))
-    count = min(len(blocks), round(share * rows * cols / _BLOT_CELLS**2))
-    grid = np.hypot(*(np.mgrid[:side, :side] - (side - 1) / 2))
-    for y, x in rng.permutation(blocks)[:count].tolist():
-        cover = 1 / (1 + np.exp((grid - rng.uniform(0.3, 0.46) * side) / 1.5))
-        part = pixels[y * side : (y + 1) * side, x * side : (x + 1) * side]
+    if share >= 1:
+        pixels[:] = pixels * np.array(_COLOUR)
+        return np.ones((rows, cols), dtype=np.bool_), np.zeros((rows, cols), dtype=np.bool_)
+    covered = np.zeros((rows * CELL_PX, cols * CELL_PX), dtype=np.bool_)
+    grid = np.hypot(*(np.mgrid[:_BLOT_PX, :_BLOT_PX] - (_BLOT_PX - 1) / 2))
+    stained = 0
+    while stained < round(share * rows * cols):
+        y, x = int(rng.integers(height - _BLOT_PX)), int(rng.integers(width - _BLOT_PX))
+        here = slice(y, y + _BLOT_PX), slice(x, x + _BLOT_PX)
+        cover = 1 / (1 + np.exp((grid - rng.uniform(0.3, 0.46) * _BLOT_PX) / 1.5))
+        if (covered[here] & (cover >= 0.5)).any():
+            continue
+        part = pixels[here]
         part[:] = part * (1 - cover[..., None] * (1 - np.array(_COLOUR)))
-        truth[y * _BLOT_CELLS : (y + 1) * _BLOT_CELLS, x * _BLOT_CELLS : (x + 1) * _BLOT_CELLS] = True
-    return truth
+        top, left = y // CELL_PX * CELL_PX, x // CELL_PX * CELL_PX
+        around = covered[top : top + _BLOT_PX + CELL_PX, left : left + _BLOT_PX + CELL_PX]
+        before = int((_mm2(around) >= _COUNTS_MM2).sum())
+        covered[here] |= cover >= 0.5
+        stained += int((_mm2(around) >= _COUNTS_MM2).sum()) - before
+    mm2 = _mm2(covered)
+    return mm2 >= _COUNTS_MM2, (mm2 > 0) & (mm2 < _COUNTS_MM2)
+
+
+def _mm2(covered: Cells) -> NDArray[np.float64]:
+    """Stained mm² in each cell: bool (40 rows, 40 cols) px -> float64 (rows, cols)."""
+    height, width = (side // CELL_PX for side in covered.shape)
+    pixels = covered.reshape(height, CELL_PX, width, CELL_PX).sum(axis=(1, 3))
+    return np.asarray(pixels / CANVAS_PX_PER_MM**2)
 
 
 def _encoded(rng: np.random.Generator, pixels: NDArray[np.uint8], grain: float) -> bytes:

@@ -29,10 +29,12 @@ from model.picture import read_picture
 
 STRIP_PX: Final = 256
 
+_LEAST: Final = 2
+
 Work = Callable[[], StainMap | None]
 
 
-def decode(data: bytes, detector: Detector) -> Work:
+def decode(data: bytes, threads: int) -> Work:
     """The yardstick: decode, and no more."""
 
     def work() -> None:
@@ -41,19 +43,28 @@ def decode(data: bytes, detector: Detector) -> Work:
     return work
 
 
-def detect(data: bytes, detector: Detector) -> Work:
+def detect(data: bytes, threads: int) -> Work:
     """From bytes to a map."""
+    detector = Detector(threads=threads)
     return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
 
 
-def recheck(data: bytes, detector: Detector) -> Work:
+def everywhere(data: bytes, threads: int) -> Work:
+    """The same without screening: a close look at every place."""
+    detector = Detector(threads=threads, screening=False)
+    return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
+
+
+def recheck(data: bytes, threads: int) -> Work:
     """From bytes to a map of the cells that were stained: here, the very cells found before."""
+    detector = Detector(threads=threads)
     before = detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
     return lambda: detector.recheck(before, read_picture(data), mm_per_px=MM_PER_PX)
 
 
-def scan(data: bytes, detector: Detector) -> Work:
+def scan(data: bytes, threads: int) -> Work:
     """From bytes to a map, the decoded picture handed over in strips of 256 rows."""
+    detector = Detector(threads=threads)
 
     def work() -> StainMap:
         image = read_picture(data)
@@ -65,7 +76,29 @@ def scan(data: bytes, detector: Detector) -> Work:
     return work
 
 
-SUBJECTS: Final = {"decode": decode, "detect": detect, "recheck": recheck, "scan": scan}
+def endless(data: bytes, threads: int) -> Work:
+    """Strips without end: the picture pushed ten times over, as one garment ten times as long."""
+    detector = Detector(threads=threads)
+
+    def work() -> StainMap:
+        image = read_picture(data)
+        opened = detector.open_scan(width_px=image.shape[1], mm_per_px=MM_PER_PX)
+        for _ in range(10):
+            for top in range(0, len(image), STRIP_PX):
+                opened.push(image[top : top + STRIP_PX])
+        return opened.finish()[1]
+
+    return work
+
+
+SUBJECTS: Final = {
+    "decode": decode,
+    "detect": detect,
+    "everywhere": everywhere,
+    "recheck": recheck,
+    "scan": scan,
+    "endless": endless,
+}
 
 
 def high_water_mb() -> float:
@@ -85,26 +118,38 @@ def clocked(work: Callable[[], Any]) -> tuple[float, float, Any]:
     return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor), result
 
 
-def measured(name: str, data: bytes, threads: int, repeat: int) -> dict[str, Any]:
+def measured(name: str, data: bytes, threads: int, repeat: int, seconds: float = 60.0) -> dict[str, Any]:
     """One subject on one picture, see `timed`."""
-    work, yardstick = (SUBJECTS[subject](data, Detector(threads=threads)) for subject in (name, "decode"))
+    work, yardstick = (SUBJECTS[subject](data, threads) for subject in (name, "decode"))
 
     def cells() -> list[list[int]]:
         found = work()
         return [] if found is None else np.stack([found.row, found.col], axis=1).tolist()
 
-    return timed(cells, yardstick, repeat)
+    return timed(cells, yardstick, repeat, seconds)
 
 
-def timed(work: Callable[[], list[list[int]]], yardstick: Callable[[], Any], repeat: int) -> dict[str, Any]:
-    """Times in ms of `repeat` runs after one that warms up, each next to a decode; peak memory; the cells found."""
+def timed(
+    work: Callable[[], list[list[int]]], yardstick: Callable[[], Any], repeat: int, seconds: float = 60.0
+) -> dict[str, Any]:
+    """Times in ms of runs after one that warms up, each next to a decode; peak memory; the cells found.
+
+    Args:
+        repeat: how many runs.
+        seconds: after which no further one is begun; there are two at least, or `repeat` where that is less.
+    """
     cells = work()
     yardstick()
-    runs = [(clocked(yardstick)[:2], clocked(work)[:2]) for _ in range(repeat)]
+    runs: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    start = time.perf_counter()
+    while len(runs) < repeat and (len(runs) < _LEAST or time.perf_counter() - start < seconds):
+        runs.append((clocked(yardstick)[:2], clocked(work)[:2]))
     walls, processors = [own[0] for _, own in runs], [own[1] for _, own in runs]
     return {
+        "runs": len(runs),
         "wall_ms": {f"p{q}": round(float(np.percentile(walls, q)), 1) for q in (50, 95, 99)},
         "processor_ms": round(statistics.median(processors), 1),
+        "decode_ms": round(statistics.median(decoded[0] for decoded, _ in runs), 1),
         "times_decode": round(statistics.median(own[0] / decoded[0] for decoded, own in runs), 2),
         "times_decode_processor": round(statistics.median(own[1] / decoded[1] for decoded, own in runs), 2),
         "peak_mb": round(high_water_mb()),
@@ -118,10 +163,11 @@ def keep_cores(count: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])
 
 
-def against(cells: list[list[int]], truth: NDArray[np.bool_]) -> dict[str, float | None]:
-    """Precision and recall of the cells found, None where there is nothing to divide by."""
+def against(cells: list[list[int]], truth: NDArray[np.bool_], rim: NDArray[np.bool_]) -> dict[str, float | None]:
+    """Precision and recall of cells found, None where there is nothing to divide by; those of `rim` do not count."""
     found = np.zeros_like(truth)
     found[tuple(np.array(cells, dtype=np.int64).reshape(-1, 2).T)] = True
+    found &= ~rim
     hits = int((found & truth).sum())
     return {
         "precision": round(hits / int(found.sum()), 4) if found.any() else None,
@@ -136,9 +182,10 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=60.0)
     args = parser.parse_args()
     keep_cores(args.threads)
-    print(json.dumps(measured(args.subject, args.picture.read_bytes(), args.threads, args.repeat)))
+    print(json.dumps(measured(args.subject, args.picture.read_bytes(), args.threads, args.repeat, args.seconds)))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
     python -m venv .venv-rivals
     .venv-rivals/bin/pip install -r benchmarks/speed/rivals/requirements.lock
-    .venv-rivals/bin/python -m benchmarks.speed.rivals.run --sizes 2 12 --threads 1 2
-    .venv-rivals/bin/python -m benchmarks.speed.rivals.run --rivals lraspp --weights lraspp.onnx
+    .venv-rivals/bin/python -m benchmarks.speed.rivals.run --threads 2
+    .venv-rivals/bin/python -m benchmarks.speed.rivals.run --rivals lraspp unet --weights folder-with-onnx-files
 
-They look at every tile, at the canvas's own scale. Without `--weights` a rival has random ones: its speed is then
-measured and its answer means nothing, so the row says `"weights": "random"` and has no precision or recall. Weights are
-an ONNX file of the same shape: image float32 (1, 3, 512, 512) in 0..1 -> logits (1, classes, 512, 512).
+They look at every tile, at the canvas's own scale; the slow ones (PatchCore, EfficientAD) at a 1080p frame, the others
+at 12 megapixels. Without `--weights` a rival has random ones: its speed is then measured and its answer means nothing,
+so the row says `"weights": "random"` and has no precision or recall. Weights are ONNX files of the same shape,
+NAME.onnx each: image float32 (1, 3, 512, 512) in 0..1 -> logits (1, classes, 512, 512).
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.speed.measure import ROOT, child, line, origin
-from benchmarks.speed.pictures import SIZES, Picture, garment
+from benchmarks.speed.measure import ROOT, SEED, child, line, origin
+from benchmarks.speed.pictures import Picture, garment
 from benchmarks.speed.subjects import against, keep_cores, timed
 from model.grid import CELL_PX
 from model.picture import read_picture
@@ -139,6 +140,24 @@ def sahi_slices(path: Path, threads: int) -> Look:
     return look
 
 
+def by_patch(anomaly: Callable[[Any], Any]) -> Look:
+    """Tiles of 256 px, one by one, through a torch model: image float32 (1, 3, 256, 256) -> anomaly map (256, 256)."""
+    torch = import_module("torch")
+
+    def look(image: NDArray[np.uint8]) -> Cells:
+        height, width = (side // PATCH_PX * PATCH_PX for side in image.shape[:2])
+        mask = np.zeros(image.shape[:2], dtype=np.bool_)
+        for y in range(0, height, PATCH_PX):
+            for x in range(0, width, PATCH_PX):
+                tile = np.ascontiguousarray(image[y : y + PATCH_PX, x : x + PATCH_PX].transpose(2, 0, 1))
+                with torch.inference_mode():
+                    found = anomaly(torch.from_numpy(tile)[None].float() / 255).numpy()
+                mask[y : y + PATCH_PX, x : x + PATCH_PX] = found > found.mean()
+        return cells_of(mask)
+
+    return look
+
+
 def patchcore(threads: int) -> Look:
     """anomalib's PatchCore (ResNet18, random weights and memory) on tiles of 256 px."""
     torch = import_module("torch")
@@ -149,28 +168,28 @@ def patchcore(threads: int) -> Look:
     )
     made.eval()
     made.memory_bank = torch.randn(BANK, 384)
-
-    def look(image: NDArray[np.uint8]) -> Cells:
-        height, width = (side // PATCH_PX * PATCH_PX for side in image.shape[:2])
-        mask = np.zeros(image.shape[:2], dtype=np.bool_)
-        for y in range(0, height, PATCH_PX):
-            for x in range(0, width, PATCH_PX):
-                tile = np.ascontiguousarray(image[y : y + PATCH_PX, x : x + PATCH_PX].transpose(2, 0, 1))
-                with torch.inference_mode():
-                    found = made(torch.from_numpy(tile)[None].float() / 255).anomaly_map[0, 0].numpy()
-                mask[y : y + PATCH_PX, x : x + PATCH_PX] = found > found.mean()
-        return cells_of(mask)
-
-    return look
+    return by_patch(lambda tile: made(tile).anomaly_map[0, 0])
 
 
-RIVALS: Final = ("lraspp", "unet", "sahi", "patchcore")
+def efficientad(threads: int) -> Look:
+    """anomalib's EfficientAD (small, random weights) on tiles of 256 px."""
+    torch = import_module("torch")
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    made = import_module("anomalib.models.image.efficient_ad.torch_model").EfficientAdModel(teacher_out_channels=384)
+    made.eval()
+    return by_patch(lambda tile: made(tile).anomaly_map[0, 0])
+
+
+RIVALS: Final = {"lraspp": "12", "unet": "12", "sahi": "12", "patchcore": "2", "efficientad": "2"}
+"""Name -> the size that it is measured on, megapixels."""
+_ANOMALY: Final = {"patchcore": patchcore, "efficientad": efficientad}
 
 
 def looker(name: str, weights: Path | None, threads: int) -> Look:
     """A rival, ready."""
-    if name == "patchcore":
-        return patchcore(threads)
+    if name in _ANOMALY:
+        return _ANOMALY[name](threads)
     assert weights is not None  # `row` exports them in another process, so that torch is not in this one's memory
     return (sahi_slices if name == "sahi" else all_tiles)(weights, threads)
 
@@ -179,36 +198,43 @@ def one(args: argparse.Namespace) -> dict[str, Any]:
     """Measure one rival on one picture, in this process."""
     keep_cores(args.threads[0])
     data, look = args.picture.read_bytes(), looker(args.rivals[0], args.weights, args.threads[0])
-    return timed(lambda: look(read_picture(data)), lambda: read_picture(data), args.repeat)
+    return timed(lambda: look(read_picture(data)), lambda: read_picture(data), args.repeat, args.seconds)
+
+
+def trained_weights(name: str, folder: Path | None) -> Path | None:
+    """The rival's own file, sahi's is LR-ASPP's; None where there is none."""
+    path = None if folder is None else folder / f"{'lraspp' if name == 'sahi' else name}.onnx"
+    return path if path is not None and path.is_file() else None
 
 
 def row(name: str, picture: Picture, path: Path, threads: int, args: argparse.Namespace) -> dict[str, Any]:
     """`one` in a child process."""
-    arguments = ["--picture", str(path), "--rivals", name, "--threads", str(threads), "--repeat", str(args.repeat)]
-    if name != "patchcore":
-        weights = args.weights or exported("unet" if name == "unet" else "lraspp", path.parent)  # sahi's is LR-ASPP
-        arguments += ["--weights", str(weights)]
+    arguments = ["--picture", str(path), "--rivals", name, "--threads", str(threads)]
+    arguments += ["--repeat", str(args.repeat), "--seconds", str(args.seconds)]
+    own = trained_weights(name, args.weights)
+    if name not in _ANOMALY:
+        arguments += ["--weights", str(own or exported("unet" if name == "unet" else "lraspp", path.parent))]
     found = json.loads(child(["-m", "benchmarks.speed.rivals.run", *arguments]).splitlines()[-1])
     cells = found.pop("cells")
-    trained = args.weights is not None and name != "patchcore"
     return {
         "subject": name,
         "image_px": list(picture.size),
         "threads": threads,
-        "weights": args.weights.name if trained else "random",
+        "weights": "random" if own is None else own.name,
         **found,
-        **(against(cells, picture.truth) if trained else {}),
+        "mp_per_s": round(picture.size[0] * picture.size[1] / 1e3 / found["wall_ms"]["p50"], 2),
+        **({} if own is None else against(cells, picture.truth, picture.rim)),
     }
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print each row when it is done, and keep them all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["2", "12"], help="megapixels")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--threads", nargs="+", type=int, default=[2])
     parser.add_argument("--rivals", nargs="+", choices=RIVALS, default=list(RIVALS))
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--weights", type=Path, help="an ONNX file for the rivals named, instead of random weights")
+    parser.add_argument("--seconds", type=float, default=15, help="after which no further repetition is begun")
+    parser.add_argument("--weights", type=Path, help="folder of NAME.onnx files, instead of random weights")
     parser.add_argument("--picture", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=RESULT, help="the JSON to write")
     args = parser.parse_args(argv)
@@ -217,13 +243,13 @@ def main(argv: list[str] | None = None) -> None:
         return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for size in args.sizes:
-            picture, path = garment(size, 0.01, 1), Path(folder) / f"{size}.jpg"
+        pictures = {size: garment(size, 0.01, SEED) for size in {RIVALS[name] for name in args.rivals}}
+        for name in args.rivals:
+            picture, path = pictures[RIVALS[name]], Path(folder) / f"{RIVALS[name]}.jpg"
             path.write_bytes(picture.jpeg)
             for threads in args.threads:
-                for name in args.rivals:
-                    rows.append(row(name, picture, path, threads, args) | {"stained_percent": 1})
-                    print(line(rows[-1]), file=sys.stderr, flush=True)
+                rows.append(row(name, picture, path, threads, args) | {"stained_percent": 1.0})
+                print(line(rows[-1]), file=sys.stderr, flush=True)
     document = {"schema": "spotgrid.benchmark/v1", "name": "speed-rivals", "rows": rows, "origin": origin()}
     args.out.write_text(json.dumps(document, indent=1) + "\n")
     print(args.out)
