@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 
 from model.cells import CellHead
 from model.fields import Fields
+from model.novelty import NoveltyModel
 from model.taxonomy import CHEMISTRIES
 
 SCHEMA: Final = "spotgrid.model/v1"
 METADATA_KEY: Final = "spotgrid"
+GLANCE_KEY: Final = "spotgrid.glance"
+"""Metadata that may hold the graph once more, without its chemistry, as base64: what coarser levels are run by."""
 SHIPPED: Final = Path(__file__).parent / "weights" / "spotgrid-s.onnx"
 """The network that comes with Spotgrid."""
 
@@ -60,6 +64,7 @@ class ModelInfo:
         channels: width of `features` and of `context`.
         screen: for each level but the finest the logit of ``screen`` from which on a closer look is worth it; None =
             the file has no screen, and everything is looked at closely.
+        novelty: what ordinary cloth looks like; None = the file does not say, and no cloth is called strange.
     """
 
     name: str
@@ -73,6 +78,7 @@ class ModelInfo:
     cell_head: CellHead
     channels: int
     screen: tuple[float, ...] | None
+    novelty: NoveltyModel | None = None
 
     @property
     def id(self) -> str:
@@ -117,6 +123,8 @@ class OnnxFile:
         self._session = _session(self.path, data, providers)
         self._pool = ThreadPoolExecutor(self.threads, "spotgrid-tile") if self.threads > 1 else None
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        glance = self._session.get_modelmeta().custom_metadata_map.get(GLANCE_KEY)
+        self._glance = self._session if glance is None else _session(self.path, _decoded(self.path, glance), providers)
         try:
             channels = _check_graph(self._session)
             self.info = _read_info(self._session, hashlib.sha256(data).hexdigest(), channels)
@@ -130,11 +138,12 @@ class OnnxFile:
 
         Args:
             outputs: which of ``stain`` (N, H/4, W/4), ``chemistry`` (N, 6, H/4, W/4), ``features`` (N, C, H/4, W/4)
-                and, where the file has it, ``screen`` (N, levels - 1, H/4, W/4); all float32, logits but for the features.
+                and, where the file has it, ``screen`` (N, levels - 1, H/4, W/4); float32, logits but for the features.
             image: uint8 (N, H, W, 3) RGB at the level's scale; H and W multiples of 32.
             context: float32 (N, C, H/8, W/8), the coarser level's features over the same area; zeros at the coarsest.
         """
-        result: list[NDArray[np.float32]] = self._session.run(list(outputs), {"image": image, "context": context})
+        session = self._session if "chemistry" in outputs else self._glance
+        result: list[NDArray[np.float32]] = session.run(list(outputs), {"image": image, "context": context})
         return result
 
     def spread(self, work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
@@ -160,6 +169,13 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         hint = "train one (docs/research.md) or install the released wheel" if path == SHIPPED else "check the path"
         raise ModelFileError(f"{path}: the model file cannot be read ({error.strerror}); {hint}") from None
+
+
+def _decoded(path: Path, text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ModelFileError(f"{path}: its {GLANCE_KEY!r} metadata is damaged; download it again") from None
 
 
 def _session(path: Path, data: bytes, providers: Sequence[str] | None) -> Any:
@@ -222,6 +238,7 @@ def _read_info(session: Any, sha256: str, channels: int) -> ModelInfo:
         cell_head=CellHead(weights=(weights[0], weights[1], weights[2]), bias=head.number("bias")),
         channels=channels,
         screen=_read_screen(fields, session, len(levels) - 1),
+        novelty=NoveltyModel.read(fields),
     )
 
 

@@ -12,6 +12,7 @@ pictures of several sizes: probabilities to 1e-4, and no mm² and no chemistry d
 from __future__ import annotations
 
 import argparse
+import base64
 import copy
 import json
 import sys
@@ -23,13 +24,14 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
+import onnx.utils
 import torch
 from numpy.typing import NDArray
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
-from model.network import CONTEXT, SpotNet
-from model.onnx_file import CONTEXT_STRIDE, METADATA_KEY, SCHEMA, STRIDE, ModelFileError, OnnxFile
+from model.network import CONTEXT
+from model.onnx_file import CONTEXT_STRIDE, GLANCE_KEY, METADATA_KEY, SCHEMA, STRIDE, ModelFileError, OnnxFile
 from training.checkpoint import load_network, read, without_folders
 from training.operating import Calibration
 from training.provenance import commit, hash_files
@@ -60,7 +62,7 @@ class Served(nn.Module):
     """
 
     def __init__(
-        self, network: SpotNet, temperature: float = 1.0, stain_shift: float = 0.0, screen: nn.Module | None = None
+        self, network: nn.Module, temperature: float = 1.0, stain_shift: float = 0.0, screen: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.screen = screen
@@ -151,6 +153,16 @@ def to_onnx(served: Served, path: Path) -> None:
     program.save(str(path), external_data=False)
 
 
+def without_chemistry(model: onnx.ModelProto) -> bytes:
+    """The same graph, its chemistry and what only that needs cut out: for the levels that are asked for none."""
+    kept = [output.name for output in model.graph.output if output.name != "chemistry"]
+    with tempfile.TemporaryDirectory() as folder:
+        whole, part = Path(folder) / "whole.onnx", Path(folder) / "part.onnx"
+        onnx.save(model, whole)
+        onnx.utils.extract_model(str(whole), str(part), [node.name for node in model.graph.input], kept)
+        return part.read_bytes()
+
+
 def golden_pictures() -> list[NDArray[np.uint8]]:
     """Rendered stained cloth at several sizes, the same on every machine: uint8 (n, h, w, 3) each."""
     from datasets.compose import Recipe, render_scene
@@ -166,7 +178,7 @@ def golden_pictures() -> list[NDArray[np.uint8]]:
     return pictures
 
 
-def parity(network: SpotNet, calibration: Calibration, file: OnnxFile, pictures: list[NDArray[np.uint8]]) -> Parity:
+def parity(network: nn.Module, calibration: Calibration, file: OnnxFile, pictures: list[NDArray[np.uint8]]) -> Parity:
     """Run the trained network itself and the file on pictures, uint8 (n, h, w, 3) each, with and without context."""
     stain, chemistry, flips, positions = 0.0, 0.0, 0, 0
     for number, image in enumerate(pictures):
@@ -243,7 +255,8 @@ def export(
         for node in model.graph.node:
             del node.metadata_props[:]  # the exporter's stack traces, with the paths of this machine
         document = metadata(calibration, name, version, trained, screen)
-        onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(document, sort_keys=True)})
+        glance = base64.b64encode(without_chemistry(model)).decode()
+        onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(document, sort_keys=True), GLANCE_KEY: glance})
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, trial)
         size = trial.stat().st_size
