@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.calibration import Calibration
 from model.canvas import whole_canvas
 from model.cells import PAD_LOGIT
-from model.focus import edge_width_px
+from model.focus import SHARP_PX, edge_width_px
 from model.grid import CANVAS_PX_PER_MM, StainMap
 from model.onnx_file import ModelInfo, OnnxFile
 from model.recheck import in_question, look_again, restricted, worthwhile
@@ -21,6 +21,7 @@ from model.rectify import check_size, seen_subcells
 from model.scan import Progress, Scan, Told, camera_warnings, check_picture, geometry, scan_place, softmax
 from model.taxonomy import CHEMISTRIES
 from model.tiling import Pyramid
+from model.visibility import shows_nothing
 
 CANVAS_MM_PER_PX: Final = 1 / CANVAS_PX_PER_MM
 DEFAULT_PRESET: Final = "default"
@@ -163,8 +164,9 @@ class Detector:
             raise ValueError(f"the picture lies on {place.grid}, the map before on {previous.grid}: detect anew")
         kept = threshold is None and preset is None
         at = (previous.threshold, previous.preset) if kept else self.operating_point(threshold, preset)
-        cells = in_question(previous)
-        if worthwhile(cells, self.info.core_px):
+        cells, width_px = in_question(previous), edge_width_px(image)
+        blind = len(previous.unseen) == cells.size or shows_nothing(place.mm_per_px, width_px, SHARP_PX)
+        if worthwhile(cells, self.info.core_px) and not blind:
             found, unseen = look_again(image, place, self._network, at[0], cells, self._screening)
         else:
             found, unseen = restricted(self.detect(image, calibration=place, threshold=at[0]), cells)
@@ -179,7 +181,7 @@ class Detector:
             garment_id=previous.garment_id,
             captured_at=captured_at,
             age_ms=age_ms + 1e3 * (time.monotonic() - started),
-            warnings=tuple(camera_warnings(place, edge_width_px(image))),
+            warnings=tuple(camera_warnings(place, width_px)),
         )
 
     def detect_canvas(

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.visibility import SHOWN_MM
+
 _PATCH_PX: Final = 256
 _ROWS: Final = 4
 _COLS: Final = 3
@@ -17,14 +19,19 @@ _EDGE_WINDOW_PX: Final = 17
 _EDGE_CONTRAST: Final = 24
 _EDGES_NEEDED: Final = 50
 _FWHM: Final = 2 * math.sqrt(2 * math.log(2))
-_SHARP_PX: Final = 3.0
+SHARP_PX: Final = 3.0
 """Edges no wider than this come from demosaicking and JPEG, in pictures that are in focus."""
 
 
 def blur_warning(width_px: float | None, mm_per_px: float) -> str | None:
     """What the focus must miss (see `Focus`); None where no edge tells, or while 1 mm² still shows."""
-    if width_px is None or width_px <= _SHARP_PX or width_px * mm_per_px <= 1:
+    if width_px is None or width_px <= SHARP_PX or width_px * mm_per_px <= 1:
         return None
+    if width_px > 2 * SHARP_PX and width_px * mm_per_px > SHOWN_MM:
+        return (
+            f"the sharpest edges are {width_px:.0f} px ({width_px * mm_per_px:.2g} mm) wide, so nothing was judged: "
+            f"focus the camera and keep it still"
+        )
     return (
         f"the sharpest edges are {width_px:.0f} px ({width_px * mm_per_px:.2g} mm) wide, smaller stains can be missed: "
         f"focus the camera and keep it still"

@@ -18,12 +18,13 @@ from model.calibration import Calibration
 from model.canvas import Patches
 from model.cells import NO_CELLS, PAD_LOGIT, CellArrays
 from model.grid import CANVAS_PX_PER_MM, CELL_PX, SUBCELLS, StainMap
+from model.novelty import REACH, NoveltyModel
 from model.onnx_file import OnnxFile
 from model.rectify import seen_subcells
 from model.scan import softmax
 from model.taxonomy import CHEMISTRIES
 from model.tiling import Pyramid
-from model.visibility import Visibility
+from model.visibility import Sight, Visibility
 
 WORTHWHILE: Final = 0.5
 """With this share of the tiles in question, or more, the whole picture is looked at instead."""
@@ -79,13 +80,25 @@ def look_again(
     stain_logit[~seen] = PAD_LOGIT
     early = stream.push(stain_logit, lambda y, x: softmax(chemistry[:, y, x]))
     found = CellArrays.joined([early, stream.finish()]).row_by_row()
-    glance = np.zeros((*seen.shape, 3), dtype=np.uint8)
-    for row, col in np.argwhere(cells).tolist():
-        (top, left), side = (row * SUBCELLS, col * SUBCELLS), SUBCELLS
-        part = canvas.patch(CANVAS_PX_PER_MM, (top, top + side), (left, left + side))
-        glance[top : top + side, left : left + side] = part
-    unseen = Visibility.of(glance, seen).unseen_cells()
+    unseen = _unseen(canvas, cells, seen, info.novelty)
     return found.taken(cells[found.row, found.col]), unseen[cells[tuple(unseen.T)]]
+
+
+def _unseen(
+    canvas: Patches, cells: NDArray[np.bool_], seen: NDArray[np.bool_], novelty: NoveltyModel | None
+) -> NDArray[np.int16]:
+    """Those of the cells and others, int16 (k, 2), that cannot be judged; right for the cells in question only."""
+    side = 1 if novelty is None else 2 * REACH + 1  # a cell's surroundings say how strange its cloth is
+    near = cv2.dilate(cells.astype(np.uint8), np.ones((side, side), np.uint8))
+    glance = np.zeros((*seen.shape, 3), dtype=np.uint8)
+    for row, col in np.argwhere(near).tolist():
+        top, left = row * SUBCELLS, col * SUBCELLS
+        part = canvas.patch(CANVAS_PX_PER_MM, (top, top + SUBCELLS), (left, left + SUBCELLS))
+        glance[top : top + SUBCELLS, left : left + SUBCELLS] = part
+    sight = Sight(novelty)
+    sight.add(Visibility.of(glance, seen), glance)
+    sight.finish(cells.shape[1])
+    return sight.unseen_cells()
 
 
 def restricted(stain_map: StainMap, cells: NDArray[np.bool_]) -> tuple[CellArrays, NDArray[np.int16]]:

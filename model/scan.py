@@ -19,12 +19,12 @@ from model.blots import CellStream
 from model.calibration import Calibration, LimitError
 from model.canvas import Canvas, PictureRows
 from model.cells import NO_CELLS, PAD_LOGIT, CellArrays
-from model.focus import Focus, blur_warning
+from model.focus import SHARP_PX, Focus, blur_warning
 from model.grid import CANVAS_PX_PER_MM, CELL_MM, MAX_ROWS, SUBCELLS, Grid, StainMap
 from model.onnx_file import OnnxFile
 from model.rectify import seen_subcells
 from model.tiling import Pyramid
-from model.visibility import Sight, Visibility, resolution_warning
+from model.visibility import Sight, Visibility, every_cell, resolution_warning, shows_nothing
 
 MAX_SCAN_MM: Final = 4000.0
 """Across a scan; its length is bounded by the grid alone (327 m). Memory grows with the one and not with the other."""
@@ -73,11 +73,13 @@ class Scan:
         info = network.info
         self._info, self._place, self._told = info, place, told
         self._operating: dict[str, Any] = {"threshold": threshold, "preset": preset}
-        self._picture, self._sight, self._focus = PictureRows(), Sight(), Focus(place.image_px[0], height)
+        self._picture, self._sight, self._focus = PictureRows(), Sight(info.novelty), Focus(place.image_px[0], height)
         self._canvas = Canvas(self._picture, place, info.levels[0])
         self._seen = seen = _Seen(place, self._canvas.width // CANVAS_PX_PER_MM)
         sight = self._sight  # not self: a cycle would keep the picture until the garbage collector comes by
-        self._canvas.watch = lambda top, glance: sight.add(Visibility.of(glance, seen.rows(top, top + len(glance))))
+        self._canvas.watch = lambda top, glance: sight.add(
+            Visibility.of(glance, seen.rows(top, top + len(glance))), glance
+        )
         self._pyramid = Pyramid(self._canvas, network, screening=screening)
         width_mm = self._canvas.width // CANVAS_PX_PER_MM
         self._stream = CellStream(info.cell_head, threshold, info.unsure_below, width_mm)
@@ -185,15 +187,18 @@ class Scan:
     def _map(self, grid: Grid, image_px: tuple[int, int]) -> StainMap:
         place, told, found = self._place, asdict(self._told), CellArrays.joined([*self._kept, *self._given])
         age_ms = told.pop("age_ms") + 1e3 * (time.monotonic() - self._started)
+        self._sight.finish(grid.cols)
+        width_px = self._focus.width_px()
+        blind = self._sight.no_cloth or shows_nothing(place.mm_per_px, width_px, SHARP_PX)
         return StainMap(
             **vars(found.row_by_row()),
             **self._operating,
             **told,
             **(geometry(place) | {"grid": grid, "image_px": image_px}),
-            unseen=self._sight.unseen_cells(),
+            unseen=every_cell(grid) if blind else self._sight.unseen_cells(),
             model=self._info.id,
             age_ms=age_ms,
-            warnings=(*self._sight.warnings(), *camera_warnings(place, self._focus.width_px())),
+            warnings=(*self._sight.warnings(), *camera_warnings(place, width_px)),
         )
 
     def _check_open(self) -> None:

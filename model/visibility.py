@@ -1,4 +1,4 @@
-"""What the camera could not judge: glare, darkness, too few pixels. Told per cell where possible, or in words."""
+"""What the camera could not judge: glare, darkness and strange cloth by the cell, blur and scale by the picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.grid import SUBCELLS
+from model.grid import SUBCELLS, Grid
+from model.novelty import Novelty, NoveltyModel
 
 GLARE_FROM: Final = 250
 DARK_TO: Final = 8
@@ -19,6 +20,10 @@ of the scale spans less than one just noticeable difference (L* 98.3 to 100, and
 1994), so no stain within it can be told from its cloth."""
 UNSEEN_SHARE: Final = 0.5
 """A cell is unseen when this share of it, or more, is lost."""
+
+SHOWN_MM: Final = 5.0
+"""Nothing is judged where the camera shows no stain of 5 mm, half a cell's side: two of its pixels (2.5 mm per px), or
+the width of its sharpest edges. Training shows the network up to 2 mm per px."""
 
 _WARN_SHARE: Final = 0.01
 
@@ -62,11 +67,16 @@ class Visibility:
 
 
 class Sight:
-    """Adds up what bands of a canvas could not show, each of whole rows of cells, from the top."""
+    """Adds up what bands of a canvas could not show, each of whole rows of cells, from the top.
 
-    def __init__(self) -> None:
+    Args:
+        novelty: what ordinary cloth looks like; None = cloth is not asked how strange it is.
+    """
+
+    def __init__(self, novelty: NoveltyModel | None = None) -> None:
         self._unseen = [np.zeros((0, 2), dtype=np.int16)]
         self._row = self._in_picture = self._glare = self._dark = 0
+        self._novelty = None if novelty is None else Novelty(novelty)
 
     @classmethod
     def of(cls, *bands: Visibility) -> Sight:
@@ -76,9 +86,13 @@ class Sight:
             sight.add(band)
         return sight
 
-    def add(self, band: Visibility) -> None:
-        """Take the next band."""
+    def add(self, band: Visibility, glance: NDArray[np.uint8] | None = None) -> None:
+        """Take the next band and, where novelty is asked for, its canvas at 1 px/mm, uint8 (h_mm, w_mm, 3)."""
         places = band.unseen_cells()
+        if self._novelty is not None and glance is not None:
+            judged = np.ones((len(band.seen) // SUBCELLS, band.seen.shape[1] // SUBCELLS), dtype=np.bool_)
+            judged[tuple(places.T)] = False
+            self._novelty.add(glance, judged)
         if len(places):
             self._unseen.append(places + np.array([self._row, 0], dtype=np.int16))
         self._row += len(band.seen) // SUBCELLS
@@ -86,12 +100,24 @@ class Sight:
         self._glare += int(np.count_nonzero(band.glare))
         self._dark += int(np.count_nonzero(band.dark))
 
+    def finish(self, cols: int) -> None:
+        """No more bands come, of a grid of so many columns. Call it before anything about strange cloth is asked."""
+        if self._novelty is not None:
+            self._novelty.finish(cols)
+
+    @property
+    def no_cloth(self) -> bool:
+        """Nearly nothing in the picture looks like cloth."""
+        return self._novelty is not None and self._novelty.no_cloth
+
     def unseen_cells(self) -> NDArray[np.int16]:
-        """int16 (k, 2) of (row, col), see `Visibility.unseen_cells`."""
-        return np.concatenate(self._unseen)
+        """int16 (k, 2) of (row, col), see `Visibility.unseen_cells`, and those too strange to be judged."""
+        lost = np.concatenate(self._unseen)
+        strange = lost[:0] if self._novelty is None else self._novelty.unseen_cells()
+        return np.unique(np.concatenate([lost, strange]), axis=0) if len(strange) else lost
 
     def warnings(self) -> Iterator[str]:
-        """A sentence for each kind of loss over 1 % of the picture or more."""
+        """A sentence for each kind of loss over 1 % of the picture or more, and for strange cloth."""
         for lost, kind, cure in (
             (self._glare, "glare", "soften or move the light"),
             (self._dark, "darkness", "add light or expose longer"),
@@ -101,12 +127,36 @@ class Sight:
                 yield f"{kind} over {share:.0%} of the picture, which could not be judged there: {cure}".replace(
                     "%", " %"
                 )
+        if self._novelty is not None:
+            yield from self._novelty.warnings()
+
+
+def every_cell(grid: Grid) -> NDArray[np.int16]:
+    """int16 (rows * cols, 2): what is unseen when nothing can be judged."""
+    return np.argwhere(np.ones((grid.rows, grid.cols), dtype=np.bool_)).astype(np.int16)
+
+
+def shows_nothing(mm_per_px: float, edge_width_px: float | None, sharp_px: float) -> bool:
+    """Whether no stain of `SHOWN_MM` shows, by the camera's scale or by the width of its sharpest edges.
+
+    Args:
+        edge_width_px: see `model.focus.Focus.width_px`; None = unknown.
+        sharp_px: edges up to twice as wide are a matter of the scale and not of the focus.
+    """
+    if 2 * mm_per_px > SHOWN_MM:
+        return True
+    return edge_width_px is not None and edge_width_px > 2 * sharp_px and edge_width_px * mm_per_px > SHOWN_MM
 
 
 def resolution_warning(mm_per_px: float, resolvable_mm2: float) -> str | None:
     """What a camera of this scale must miss: a stain under two pixels each way (Nyquist) shows at no phase in full."""
     if resolvable_mm2 <= 1:
         return None
+    if 2 * mm_per_px > SHOWN_MM:
+        return (
+            f"at {mm_per_px:.2g} mm per px no stain under {resolvable_mm2:.2g} mm² shows, so nothing was judged: "
+            f"bring the camera closer ({SHOWN_MM / 2:g} mm per px is the least, 0.5 shows 1 mm²)"
+        )
     return (
         f"at {mm_per_px:.2g} mm per px stains under {resolvable_mm2:.2g} mm² can be missed: "
         f"bring the camera closer (0.5 mm per px shows 1 mm²)"

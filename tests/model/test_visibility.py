@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.focus import blur_warning, edge_width_px
-from model.visibility import Visibility, resolution_warning
+from model.focus import SHARP_PX, blur_warning, edge_width_px
+from model.grid import Grid
+from model.visibility import Visibility, every_cell, resolution_warning, shows_nothing
 
 
 def glance(value: int = 128) -> NDArray[np.uint8]:
@@ -99,3 +100,30 @@ def test_plain_cloth_tells_nothing_of_focus() -> None:
     noise = np.random.default_rng(1).normal(150, 2, (800, 800, 3)).astype(np.uint8)
     assert edge_width_px(noise) is None
     assert edge_width_px(np.zeros((1, 5, 3), dtype=np.uint8)) is None
+
+
+@pytest.mark.parametrize(("mm_per_px", "width_px", "nothing"), [
+    (2.5, None, False),
+    (2.6, None, True),
+    (1.7, 5.9, False),
+    (0.8, 6.5, True),
+    (0.7, 6.5, False),
+])  # fmt: skip
+def test_what_shows_no_stain_of_half_a_cell_shows_nothing(
+    mm_per_px: float, width_px: float | None, nothing: bool
+) -> None:
+    assert shows_nothing(mm_per_px, width_px, SHARP_PX) is nothing
+
+
+def test_it_is_said_when_nothing_was_judged() -> None:
+    coarse = resolution_warning(3.0, 36.0)
+    assert coarse is not None
+    assert "so nothing was judged" in coarse
+    blurred = blur_warning(8.0, 0.8)
+    assert blurred is not None
+    assert "so nothing was judged" in blurred
+    assert "can be missed" in (blur_warning(5.0, 0.8) or "")
+
+
+def test_every_cell_is_every_cell() -> None:
+    assert every_cell(Grid(rows=2, cols=3)).tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
