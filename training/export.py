@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from model.network import CONTEXT
 from model.onnx_file import CONTEXT_STRIDE, GLANCE_KEY, METADATA_KEY, SCHEMA, STRIDE, ModelFileError, OnnxFile
 from training.checkpoint import load_network, read, without_folders
+from training.novelty import load as load_novelty
 from training.operating import Calibration
 from training.provenance import commit, hash_files
 from training.screen_head import Trained
@@ -246,7 +247,7 @@ def export(
         ValueError: not a checkpoint.
     """
     network, trained, pictures = load_network(checkpoint).eval(), describe(checkpoint), golden_pictures()
-    screen = Trained.load(checkpoint.parent)
+    screen, novelty = Trained.load(checkpoint.parent), load_novelty(checkpoint.parent)
     with tempfile.TemporaryDirectory(dir=out.parent if out.parent.is_dir() else None) as folder:
         trial = Path(folder) / out.name
         head = None if screen is None else screen.head
@@ -254,7 +255,7 @@ def export(
         model = onnx.load(trial)
         for node in model.graph.node:
             del node.metadata_props[:]  # the exporter's stack traces, with the paths of this machine
-        document = metadata(calibration, name, version, trained, screen)
+        document = metadata(calibration, name, version, trained, screen) | novelty
         glance = base64.b64encode(without_chemistry(model)).decode()
         onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(document, sort_keys=True), GLANCE_KEY: glance})
         onnx.checker.check_model(model, full_check=True)

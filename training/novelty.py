@@ -187,20 +187,20 @@ def sampled(looks: Iterable[NDArray[np.float32]], count: int, rng: np.random.Gen
     return every[rng.permutation(len(every))[:count]]
 
 
-def load(run: Path) -> dict[str, Any] | None:
-    """The part of a run's novelty.json that goes into a model file; None when there is none.
+def load(run: Path) -> dict[str, Any]:
+    """What a run's novelty.json adds to a model file's metadata; nothing when there is none.
 
     Raises:
         ValueError: it is not one of ours.
     """
     path = run / FILE_NAME
     if not path.is_file():
-        return None
+        return {}
     document = json.loads(path.read_text(encoding="utf-8"))
     fields = Fields(document, "novelty of a run")
     fields.schema(SCHEMA)
     model = NoveltyModel.read(fields)
-    return None if model is None else model.document()
+    return {} if model is None else {"novelty": model.document()}
 
 
 def run(args: argparse.Namespace) -> int:
