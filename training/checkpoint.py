@@ -14,18 +14,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.network import SpotNet
+from model.architectures import DEFAULT, build
 
 
 @dataclass
 class State:
-    """What changes while a run runs."""
+    """What changes while a run runs.
 
-    network: SpotNet
+    Attributes:
+        network, ema, optimiser: what learns, its averaged weights, and AdamW's moments.
+        step: how many are done. `best`: the best validation F1; `since_best`: validations since then.
+        plan: which scenes come next, see training/plan.py; empty = a new plan.
+    """
+
+    network: nn.Module
     ema: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
     step: int = 0
     best: float = -1.0
+    since_best: int = 0
+    plan: str = ""
 
 
 def update_ema(ema: dict[str, Tensor], network: nn.Module, decay: float) -> None:
@@ -47,10 +55,11 @@ def save(state: State, config: dict[str, Any], path: Path) -> None:
             "config": config,
             "step": state.step,
             "best": state.best,
+            "since_best": state.since_best,
+            "plan": state.plan,
             "model": state.network.state_dict(),
             "ema": state.ema,
             "optimiser": state.optimiser.state_dict(),
-            "torch_rng": torch.get_rng_state(),
         },
         partial,
     )
@@ -71,15 +80,16 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
-def load_network(path: Path, *, ema: bool = True) -> SpotNet:
+def load_network(path: Path, *, ema: bool = True) -> nn.Module:
     """The network of a checkpoint in eval mode; `ema`: its averaged weights."""
     data = read(path)
-    network = SpotNet(data["config"]["encoder"], data["config"]["width"])
+    config = data["config"]
+    network = build(config.get("network", DEFAULT), config["encoder"], config["width"])
     network.load_state_dict(data["ema" if ema else "model"])
     return network.eval()
 
 
-def start_from(network: SpotNet, path: Path) -> None:
+def start_from(network: nn.Module, path: Path) -> None:
     """Fill a network with a checkpoint's averaged weights; parts that it lacks, or had in another shape, stay.
 
     Raises:
@@ -88,7 +98,7 @@ def start_from(network: SpotNet, path: Path) -> None:
     old, own = read(path)["ema"], network.state_dict()
     fits = {key: value for key, value in old.items() if key in own and own[key].shape == value.shape}
     if not fits:
-        raise ValueError(f"{path}: no weight of it fits this network; check encoder= and width=")
+        raise ValueError(f"{path}: no weight of it fits this network; check network=, encoder= and width=")
     network.load_state_dict(own | fits)
     fresh = sorted({key.partition(".")[0] for key in own.keys() - fits.keys()})
     print(

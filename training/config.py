@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from model.architectures import DEFAULT
+
 
 def option(default: Any, unit: str, text: str) -> Any:
     """A value of the table with its unit ("" where it has none) and what it is, both shown by `--help`."""
@@ -19,10 +21,13 @@ class Config:
     """Every value of a run. On the command line: key=value."""
 
     name: str = option("first-light", "", "folder under runs/")
+    runs: str = option("runs", "folder", "where runs lie")
     scenes: str = option("scenes/train", "folder", "rendered training scenes; may grow while training")
     val_scenes: str = option("scenes/val", "folder", "rendered validation scenes")
+    network: str = option(DEFAULT, "", "architecture: a file of model/architectures")
     encoder: str = option("tf_efficientnet_lite0", "", "what sees first; timm:NAME for any other one of timm")
-    pretrained: bool = option(True, "", "start it from ImageNet weights, where a package holds them")
+    pretrained: bool = option(True, "", "start the default encoder from ImageNet weights, which a package holds")
+    encoder_weights: str = option("", "file", "timm's weights of another encoder, .pt or .safetensors; empty = random")
     init: str = option("", "file", "checkpoint to start the weights from (not the optimiser); empty = none")
     frozen: str = option(
         "conv_stem bn1 blocks.0 blocks.1", "names", "parts of the encoder that stay as they are: half a step's time"
@@ -31,7 +36,7 @@ class Config:
     crop: int = option(256, "px", "side of what the network sees at once, a multiple of 32")
     close: int = option(2, "crops", "close ones a scene")
     batch: int = option(6, "scenes", "a step, over all processes and parts together")
-    accumulate: int = option(1, "parts", "in which a step is computed, where memory is short")
+    accumulate: int = option(1, "parts", "in which a step is computed, one after the other, where memory is short")
     steps: int = option(4000, "steps", "in all")
     patience: int = option(0, "looks", "validations without a better F1 after which the run ends; 0 = never")
     lr: float = option(2e-3, "per step", "peak learning rate of the decoder")
@@ -39,6 +44,7 @@ class Config:
     weight_decay: float = option(0.02, "per lr", "of AdamW")
     warmup: int = option(100, "steps", "over which the learning rate rises")
     clip: float = option(2.0, "norm", "to which a step's gradient is cut")
+    norm_until: float = option(0.6, "share", "of the steps in which batch norms of the decoder learn; then they stay")
     ema: float = option(0.998, "per step", "decay of the averaged weights")
     mined_share: float = option(0.25, "share", "of the scenes, drawn from the clean ones that fooled the network")
     context_drop: float = option(0.1, "share", "of steps without context, so that each level stands alone")
@@ -52,13 +58,16 @@ class Config:
     threads: int = option(1, "threads", "of torch, in each process")
     workers: int = option(1, "processes", "that load scenes, beside each training one")
     seed: int = option(0, "", "of everything random")
+    log_every: int = option(20, "steps", "between lines of log.csv")
     save_every: int = option(200, "steps", "between checkpoints")
     val_every: int = option(500, "steps", "between validations")
     val_limit: int = option(60, "scenes", "a validation looks at")
     mlflow: str = option("", "URL", "of an MLflow store that is told, too: sqlite:///runs/mlflow.db; empty = none")
 
 
-_LEAST: Final = {"accumulate": 1, "batch": 1, "close": 1, "steps": 1, "patience": 0, "save_every": 1, "val_every": 1}
+_FROM_1: Final = ("accumulate", "batch", "close", "steps", "threads", "log_every", "save_every", "val_every")
+MAX_WORKERS: Final = 31
+"""More would ask for scenes beyond what is planned ahead: see training/plan.py."""
 
 
 def configure(arguments: list[str]) -> Config:
@@ -93,9 +102,13 @@ def check(config: Config) -> Config:
         raise ValueError(f"crop={config.crop}: must be a multiple of 32, 64 or more")
     if config.precision not in ("bf16", "fp32"):
         raise ValueError(f"precision={config.precision}: choose bf16 or fp32")
-    for key, least in _LEAST.items():
+    for key, least in {"patience": 0, **dict.fromkeys(_FROM_1, 1)}.items():
         if getattr(config, key) < least:
             raise ValueError(f"{key}={getattr(config, key)}: must be {least} or more")
+    if not 0 <= config.workers <= MAX_WORKERS:
+        raise ValueError(f"workers={config.workers}: must be 0 to {MAX_WORKERS}")
+    if config.batch % config.accumulate:
+        raise ValueError(f"batch={config.batch}: must be a multiple of accumulate={config.accumulate}")
     return config
 
 

@@ -75,6 +75,53 @@ def _device(wanted: str) -> torch.device:
     return device
 
 
+class WorldNorm(nn.BatchNorm2d):
+    """A batch norm whose statistics are those of all processes' scenes, on CPUs as on GPUs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> same."""
+        if not (self.training and dist.is_initialized()):
+            return super().forward(x)
+        count = x.numel() / x.shape[1] * dist.get_world_size()
+        mean = _SumBothWays.apply(x.sum((0, 2, 3))) / count
+        apart = x - mean.view(1, -1, 1, 1)
+        var = _SumBothWays.apply((apart * apart).sum((0, 2, 3))) / count
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            assert self.momentum is not None
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_((var * count / (count - 1)).to(self.running_var.dtype), self.momentum)
+        by = self.weight * torch.rsqrt(var + self.eps)
+        out: Tensor = apart * by.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        return out
+
+
+def norms_of_the_world(network: nn.Module) -> None:
+    """Let plain batch norms take all processes' scenes; those of other kinds, as timm's encoders have, stay."""
+    for layer in network.modules():
+        if dist.is_initialized() and type(layer) is nn.BatchNorm2d:
+            layer.__class__ = WorldNorm
+
+
+class _SumBothWays(torch.autograd.Function):
+    """The sum over all processes of what each goes on working with: its gradients are summed, too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        total = grad.clone()
+        dist.all_reduce(total)
+        return total
+
+
 class _Sum(torch.autograd.Function):
     """Forward the sum over all processes, backward the gradient of this one's part."""
 
@@ -91,7 +138,7 @@ class _Sum(torch.autograd.Function):
 
 def world_sum(x: Tensor) -> Tensor:
     """The sum over all processes, any shape; its gradient is that of this process's part."""
-    return _Sum.apply(x) if dist.is_initialized() else x  # type: ignore[no-any-return, no-untyped-call]
+    return _Sum.apply(x) if dist.is_initialized() else x
 
 
 def gathered(x: Tensor) -> Tensor:
@@ -122,7 +169,7 @@ def add_up_gradients(network: nn.Module) -> None:
     grads = [p.grad for p in network.parameters() if p.grad is not None]
     flat = torch.cat([g.flatten() for g in grads])
     dist.all_reduce(flat)
-    for grad, total in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+    for grad, total in zip(grads, torch.split(flat, [g.numel() for g in grads]), strict=True):
         grad.copy_(total.view_as(grad))
 
 

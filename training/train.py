@@ -1,229 +1,213 @@
-"""Train SpotNet.
+"""Train a network.
 
     python -m datasets.render --out scenes/train --count 6000 --data ../shared/data --jpeg
     python -m datasets.render --out scenes/val --count 80 --split val --data ../shared/data --jpeg
     python -m training.train name=mine steps=4000 threads=2
     python -m training.train name=mine                       # the same command goes on where a run was cut
+    torchrun --nproc-per-node 8 -m training.train name=mine batch=48    # the same on eight GPUs (or CPU processes)
 
-Writes runs/NAME/: config.json, last.pt, best.pt (best validation F1 of the averaged weights), log.csv and TensorBoard
-events. One step shows each scene at three levels, coarse to fine, as the detector will: see model/network.py.
+Writes runs/NAME/: config.json, run.json (commit, data, environment), last.pt, best.pt (best validation F1 of the
+averaged weights), ema.pt (the averaged weights alone, at the end), log.csv and TensorBoard events. One step shows each
+scene at three levels, coarse to fine, as the detector will: see training/step.py. Wrong values of key=value are told.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import sys
 import time
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from datasets.torch_data import MiningSampler, SceneViews
-from model.network import CONTEXT, SpotNet, load_imagenet
-from training.checkpoint import State, read, save, start_from, update_ema
-from training.config import Config, configure, describe
-from training.loss import chemistry_loss, stain_loss
+from datasets.torch_data import SceneViews
+from model.architectures import build
+from model.architectures._pyramid import Pyramid
+from model.network import SpotNet, load_imagenet
+from training.checkpoint import State, read, save, slim, start_from
+from training.config import Config, configure, describe, table
+from training.parallel import World, gathered, joined, norms_of_the_world, same_everywhere, told_by_first
+from training.plan import AHEAD, Plan
 from training.precision import keep_depthwise_in_fp32
+from training.run_folder import Journal, begin, changed, finish
+from training.step import train_step
 from training.validate import validate
 
-LEVEL_WEIGHTS = {4: 0.35, 2: 0.5, 1: 1.0}
-Batch = dict[str, Tensor]
 
-
-def prepare(batch: Batch, level: int) -> Tensor:
-    """uint8 (B, k, 3, H, W) -> float (B * k, 3, H, W) in 0..1, channels last (2 x faster on CPUs)."""
-    image = batch[f"image{level}"].flatten(0, 1).float() / 255.0
-    return image.contiguous(memory_format=torch.channels_last)
-
-
-def context_for(features: Tensor, at: Tensor) -> Tensor:
-    """Cut each crop's context out of the coarser level's features.
-
-    features: (B, C, h, w); at: (B, k, 2) offsets (y, x) -> (B * k, C, h/2, w/2).
-    """
-    n = features.shape[-1] // 2
-    rows = [features[b, :, y : y + n, x : x + n] for b in range(at.shape[0]) for y, x in at[b].tolist()]
-    return torch.stack(rows)
-
-
-def losses(network: SpotNet, batch: Batch, config: Config) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-    """Total loss, its parts, and the close crops' stain probabilities (B, k * h * w) without gradient."""
-    scenes, side = batch["image4"].shape[0], config.crop // 8
-    context = torch.zeros(scenes, CONTEXT, side, side)
-    total, parts = torch.zeros(()), dict[str, Tensor]()
-    stain = features = context
-    for level in (4, 2, 1):
-        if level != 4:
-            context = context_for(features, batch[f"at{level}"])
-            context = context * (torch.rand(()) >= config.context_drop)
-        stain, chemistry, features = (t.float() for t in network(prepare(batch, level), context))
-        truth, valid = batch[f"truth{level}"].flatten(0, 1), batch[f"valid{level}"].flatten(0, 1)
-        emphasis = batch[f"emphasis{level}"].flatten(0, 1)
-        parts[f"stain{level}"] = stain_loss(stain[:, 0], truth, valid, emphasis, config)
-        told, weight = batch[f"chemistry{level}"].flatten(0, 1), batch[f"weight{level}"].flatten(0, 1)
-        parts[f"chemistry{level}"] = chemistry_loss(chemistry, told, weight)
-        total = total + LEVEL_WEIGHTS[level] * (parts[f"stain{level}"] + config.chemistry * parts[f"chemistry{level}"])
-    return total, parts, torch.sigmoid(stain[:, 0].detach()).view(scenes, -1)
-
-
-def make_state(config: Config) -> State:
+def make_state(config: Config, device: torch.device | None = None) -> State:
     """Network, averaged weights and optimiser at step 0."""
-    network = SpotNet(config.encoder, config.width)
+    network = build(config.network, config.encoder, config.width)
+    encoder = getattr(network, "encoder", torch.nn.Module())
     if config.init:
         start_from(network, Path(config.init))
-    elif config.pretrained:
+    elif config.encoder_weights and isinstance(encoder, Pyramid):
+        print(f"{encoder.load(Path(config.encoder_weights))} tensors of {config.encoder_weights}", file=sys.stderr)
+    elif config.pretrained and isinstance(network, SpotNet) and not isinstance(encoder, Pyramid):
         load_imagenet(network)
-    network = network.to(memory_format=torch.channels_last)
-    if config.precision == "bf16":
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.precision == "bf16" and (device is None or device.type == "cpu"):
         keep_depthwise_in_fp32(network)
-    for name, parameter in network.encoder.named_parameters():
+    for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(not name.startswith(tuple(config.frozen.split())))
-    encoder = [p for p in network.encoder.parameters() if p.requires_grad]
-    known = {id(p) for p in network.encoder.parameters()}
-    decoder = [p for p in network.parameters() if id(p) not in known]
+    known = {id(p) for p in encoder.parameters()}
     groups = [
-        {"params": decoder, "lr": config.lr, "peak": config.lr},
-        {"params": encoder, "lr": config.encoder_lr, "peak": config.encoder_lr},
+        {"params": [p for p in network.parameters() if id(p) not in known], "lr": config.lr, "peak": config.lr},
+        {
+            "params": [p for p in encoder.parameters() if p.requires_grad],
+            "lr": config.encoder_lr,
+            "peak": config.encoder_lr,
+        },
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
     return State(network, {k: v.detach().clone() for k, v in network.state_dict().items()}, optimiser)
 
 
-def resume(state: State, path: Path) -> None:
+def resume(state: State, path: Path, config: Config) -> None:
     """Take up a cut run."""
     data = read(path)
     state.network.load_state_dict(data["model"])
-    state.ema = data["ema"]
+    for key, value in data["ema"].items():
+        state.ema[key].copy_(value)
     state.optimiser.load_state_dict(data["optimiser"])
     state.step, state.best = data["step"], data["best"]
-    torch.set_rng_state(data["torch_rng"])
-
-
-def learning_rate(step: int, config: Config) -> float:
-    """Share of the peak: linear warm-up, then a cosine down to 1 %."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    done = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
-    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done))
-
-
-def train_step(state: State, batch: Batch, config: Config) -> tuple[dict[str, float], Tensor]:
-    """One optimiser step; returns the losses and each scene's mean close-up probability, (B,)."""
-    state.network.train()
-    state.network.encoder.eval()  # ImageNet's batch statistics stay: crops of cloth would drag them about
-    for group in state.optimiser.param_groups:
-        group["lr"] = group["peak"] * learning_rate(state.step, config)
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
-        total, parts, probability = losses(state.network, batch, config)
-    state.optimiser.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.clip)
-    if torch.isfinite(norm):
-        state.optimiser.step()
-    state.step += 1
-    decay = min(config.ema, (1 + state.step) / (10 + state.step))
-    update_ema(state.ema, state.network, decay)
-    figures = {k: float(v.detach()) for k, v in ({"loss": total, "norm": norm} | parts).items()}
-    return figures, probability.amax(dim=1)
-
-
-def keys_in_step(sampler: MiningSampler, config: Config) -> Iterator[list[tuple[str, int]]]:
-    """Batches of sampler keys."""
-    keys = iter(sampler)
-    while True:
-        yield list(islice(keys, config.batch))
+    state.since_best, state.plan = data.get("since_best", 0), data.get("plan", "")
+    print(f"going on at step {state.step}", file=sys.stderr)
+    if differs := changed(config, data["config"]):
+        print(f"changed since then: {', '.join(differs)}", file=sys.stderr)
 
 
 def run(config: Config, folder: Path) -> State:
-    """The loop."""
+    """Train in this process, beside those that torchrun started.
+
+    Raises:
+        ValueError: no scenes, no such device, or a value that does not fit the others.
+    """
     torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    state = make_state(config)
-    if (folder / "last.pt").is_file():
-        resume(state, folder / "last.pt")
-        print(f"going on at step {state.step}", file=sys.stderr)
-    sampler = MiningSampler(Path(config.scenes), config.seed, config.mined_share, start=state.step)
-    views = SceneViews(Path(config.scenes), config.crop, config.close)
-    keys = _Remembered(keys_in_step(sampler, config))
-    loader = DataLoader(
-        views, batch_sampler=keys, num_workers=config.workers, prefetch_factor=4 if config.workers else None
-    )
-    writer = SummaryWriter(str(folder))
-    bar = tqdm(total=config.steps, initial=state.step, disable=not sys.stderr.isatty(), unit="step")
-    started, waited, begun = time.perf_counter(), 0.0, state.step
-    batches = iter(loader)
-    while state.step < config.steps:
-        asked = time.perf_counter()
-        batch = next(batches)
-        waited += time.perf_counter() - asked
-        figures, loudness = train_step(state, batch, config)
-        for (name, _), loud, clean in zip(keys.pop(), loudness.tolist(), batch["clean"].tolist(), strict=True):
-            if clean:
-                sampler.report(name, loud)
-        bar.update()
-        if state.step % 20 == 0:
-            per_step = (time.perf_counter() - started) / (state.step - begun)
-            _log(folder, writer, state.step, figures | {"s_per_step": per_step, "s_waited": waited})
-        if state.step % config.val_every == 0 or state.step == config.steps:
-            scores = validate(state, config)
-            _log(folder, writer, state.step, scores)
-            if scores["val_f1"] > state.best:
-                state.best = scores["val_f1"]
-                save(state, describe(config), folder / "best.pt")
-        if state.step % config.save_every == 0 or state.step == config.steps:
-            save(state, describe(config), folder / "last.pt")
+    folder.mkdir(parents=True, exist_ok=True)
+    with joined(config.device) as world:
+        torch.manual_seed(config.seed)
+        state = make_state(config, world.device)
+        if (folder / "last.pt").is_file():
+            resume(state, folder / "last.pt", config)
+        same_everywhere(state.network)
+        norms_of_the_world(state.network)
+        journal = None
+        if world.first:
+            begin(config, folder, world, state.step)
+            journal = Journal(config, folder, state.step)
+        finished = False
+        try:
+            _loop(state, config, folder, world, journal)
+            finished = True
+        finally:
+            if journal is not None:
+                journal.close(finished=finished)
+        if world.first:
+            slim(folder / "last.pt", folder / "ema.pt")
     return state
 
 
-class _Remembered:
-    """A batch sampler that remembers what it handed out, in order: mining must know which scene a loss belongs to."""
+def _loop(state: State, config: Config, folder: Path, world: World, journal: Journal | None) -> None:
+    plan = Plan(config, world)
+    plan.begin(state.plan)
+    batches = iter(_loader(plan, config, world))
+    bar = tqdm(total=config.steps, initial=state.step, disable=not (sys.stderr.isatty() and world.first), unit="step")
+    clock = Clock()
+    while state.step < config.steps and not out_of_patience(state, config):
+        batch = {key: value.to(world.device, non_blocking=True) for key, value in clock.waiting(batches).items()}
+        figures, loudness = train_step(state, batch, config, world)
+        plan.done(gathered(loudness).tolist(), gathered(batch["clean"].float()).bool().tolist())
+        bar.update()
+        if journal and state.step % config.log_every == 0:
+            journal.log(state.step, figures | clock.figures())
+        if state.step % config.val_every == 0 or state.step == config.steps:
+            _look(state, config, folder, journal)
+        ends = state.step == config.steps or out_of_patience(state, config)
+        if world.first and (state.step % config.save_every == 0 or ends):
+            state.plan = plan.state()
+            save(state, describe(config), folder / "last.pt")
+    if journal:
+        finish(folder, {"to_step": state.step, "best_val_f1": state.best, **clock.figures(whole=True)})
 
-    def __init__(self, batches: Iterator[list[tuple[str, int]]]) -> None:
-        self._batches, self._out = batches, list[list[tuple[str, int]]]()
 
-    def __iter__(self) -> Iterator[list[tuple[str, int]]]:
-        for batch in self._batches:
-            self._out.append(batch)
-            yield batch
+def _look(state: State, config: Config, folder: Path, journal: Journal | None) -> None:
+    """Validate; the best so far is kept."""
+    scores = told_by_first(validate(state, config) if journal else {})
+    state.since_best += 1
+    if scores["val_f1"] > state.best:
+        state.best, state.since_best = scores["val_f1"], 0
+        if journal:
+            save(state, describe(config), folder / "best.pt")
+    if journal:
+        journal.log(state.step, scores)
 
-    def pop(self) -> list[tuple[str, int]]:
-        return self._out.pop(0)
+
+def out_of_patience(state: State, config: Config) -> bool:
+    """Whether `patience` validations in a row were no better than the best before."""
+    return 0 < config.patience <= state.since_best
 
 
-def _log(folder: Path, writer: SummaryWriter, step: int, figures: dict[str, float]) -> None:
-    for key, value in figures.items():
-        writer.add_scalar(key, value, step)
-    with (folder / "log.csv").open("a", newline="") as file:
-        csv.writer(file).writerows([step, key, f"{value:.6g}"] for key, value in figures.items())
-    if not sys.stderr.isatty() and (step % 100 == 0 or "val_f1" in figures):
-        print(step, {k: round(v, 4) for k, v in figures.items()}, file=sys.stderr, flush=True)
+def _loader(plan: Plan, config: Config, world: World) -> DataLoader[dict[str, Tensor]]:
+    views = SceneViews(Path(config.scenes), config.crop, config.close)
+    ahead = min(6, (AHEAD - 1) // config.workers) if config.workers else None
+    return DataLoader(
+        views,
+        batch_sampler=plan.for_loader(),
+        num_workers=config.workers,
+        prefetch_factor=ahead,
+        pin_memory=world.device.type == "cuda",
+    )
+
+
+class Clock:
+    """How long steps take, and which share of it is waiting for data."""
+
+    def __init__(self) -> None:
+        self._begun = self._since = time.perf_counter()
+        self._all = self._steps = 0
+        self._waited = self._waited_all = 0.0
+
+    def waiting(self, batches: object) -> dict[str, Tensor]:
+        """The next batch."""
+        asked = time.perf_counter()
+        batch: dict[str, Tensor] = next(batches)  # type: ignore[call-overload]
+        if self._all == 0:  # the first one waits for the loading processes to start
+            self._begun = self._since = time.perf_counter()
+        else:
+            self._waited += time.perf_counter() - asked
+            self._waited_all += time.perf_counter() - asked
+        self._steps += 1
+        self._all += 1
+        return batch
+
+    def figures(self, whole: bool = False) -> dict[str, float]:
+        """Seconds a step, and the share of them that was waiting, since this was last asked; `whole`: in all."""
+        now = time.perf_counter()
+        since, steps, waited = (
+            (self._begun, self._all, self._waited_all) if whole else (self._since, self._steps, self._waited)
+        )
+        if not whole:
+            self._since, self._steps, self._waited = now, 0, 0.0
+        return {"s_per_step": (now - since) / max(1, steps), "waited_share": waited / max(1e-9, now - since)}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 failed, 2 the call was wrong."""
     arguments = sys.argv[1:] if argv is None else argv
     if any(a in ("-h", "--help") for a in arguments):
-        print(__doc__, "\nkeys and defaults:", *(f"  {k}={v}" for k, v in describe(Config()).items()), sep="\n")
+        print(__doc__, "key=value, default, unit, meaning:", table(), sep="\n")
         return 0
     try:
         config = configure(arguments)
     except (ValueError, OSError) as error:
         print(f"training.train: {error}", file=sys.stderr)
         return 2
-    folder = Path("runs") / config.name
-    folder.mkdir(parents=True, exist_ok=True)
     print(json.dumps(describe(config), indent=1), file=sys.stderr)
-    (folder / "config.json").write_text(json.dumps(describe(config), indent=1) + "\n")
     try:
-        run(config, folder)
+        run(config, Path(config.runs) / config.name)
     except ValueError as error:
         print(f"training.train: {error}", file=sys.stderr)
         return 1

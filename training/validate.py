@@ -11,39 +11,42 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets.scene import load, names
-from model.network import CONTEXT, SpotNet
+from model.architectures import build
+from model.network import CONTEXT
 from training.checkpoint import State
 from training.config import Config
 
 
 @torch.no_grad()
-def look(network: SpotNet, image: np.ndarray) -> Tensor:
+def look(network: nn.Module, image: np.ndarray) -> Tensor:
     """Stain logits (h_mm, w_mm) of a canvas (H, W, 3) uint8 looked at whole, coarse to fine; H, W cut to 128 px."""
     h, w = image.shape[0] // 128 * 128, image.shape[1] // 128 * 128
-    context = torch.zeros(1, CONTEXT, h // 32, w // 32)
+    device = next(network.parameters()).device
+    context = torch.zeros(1, CONTEXT, h // 32, w // 32, device=device)
     stain = context
     for level in (4, 2, 1):
         small = cv2.resize(image[:h, :w], (w // level, h // level), interpolation=cv2.INTER_AREA)
-        pixels = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255.0
+        pixels = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 255.0
         stain, _, context = network(pixels.contiguous(memory_format=torch.channels_last), context)
     return stain[0, 0].float()
 
 
 def validate(state: State, config: Config) -> dict[str, float]:
     """F1, precision and recall per mm² at p = 0.5 and 0.8, and the share of clean mm² called stained."""
-    network = SpotNet(config.encoder, config.width)
+    device = next(state.network.parameters()).device
+    network = build(config.network, config.encoder, config.width)
     network.load_state_dict(state.ema)
-    network.eval().to(memory_format=torch.channels_last)
+    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     counts = {t: np.zeros(3) for t in (0.5, 0.8)}  # hits, false, missed
     clean_mm2, loud_mm2 = 0.0, 0.0
     folder = Path(config.val_scenes)
     for name in islice(names(folder), config.val_limit):
         scene = load(folder, name)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
-            p = torch.sigmoid(look(network, scene.image)).numpy()
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            p = torch.sigmoid(look(network, scene.image)).cpu().numpy()
         h, w = p.shape
         truth, valid = scene.coverage[:h, :w] >= 0.5, ~scene.ignore[:h, :w]
         for threshold, count in counts.items():

@@ -59,6 +59,7 @@ def test_constant_padding_is_what_the_encoder_does() -> None:
 
 def test_a_network_that_differs_is_found_out(tiny_run: Path, tiny_onnx: Path) -> None:
     other = copy.deepcopy(load_network(tiny_run / "last.pt"))
+    assert isinstance(other, SpotNet)
     with torch.no_grad():
         other.trust.add_(0.01)
         other.stain.weight.mul_(1.01)
