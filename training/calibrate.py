@@ -47,6 +47,7 @@ from training.operating import (
     presets_of,
     prior_weights,
 )
+from training.provenance import hash_files
 
 SPOTLESS: Final = "scenes without a stain"
 """The clean set made of those of --scenes that bear no stain."""
@@ -172,7 +173,8 @@ def run(args: argparse.Namespace) -> int:
             raw = Path(folder) / "raw.onnx"
             export(checkpoint, raw, Calibration())
             detector = Detector(raw, threads=args.threads)
-        kept = Kept(args.keep, detector.info.sha256)
+        beside = checkpoint.parent.glob("screen*")  # it decides where a close look is worth it
+        kept = Kept(args.keep, hash_files([checkpoint, *beside]))
         quiet = not sys.stderr.isatty()
         stained, bare = _pictures(args, data)
         collected = look_at_scenes(detector, tqdm(stained, desc="stained", disable=quiet), kept)
