@@ -69,7 +69,12 @@ def test_the_plan_measures_every_share_once_and_other_sizes_with_the_usual_one()
 
 def test_runs_end_with_the_time_that_they_are_given() -> None:
     calls: list[int] = []
-    found = subjects.timed(lambda: calls.append(1) or [[0, 1]], lambda: None, repeat=50, seconds=0.0)
+
+    def work() -> list[list[int]]:
+        calls.append(1)
+        return [[0, 1]]
+
+    found = subjects.timed(work, lambda: None, repeat=50, seconds=0.0)
     assert found["runs"] == 2
     assert len(calls) == 3
     assert found["cells"] == [[0, 1]]

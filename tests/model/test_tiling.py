@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from model.detector import Detector
+from model.recheck import in_question
 from model.tiling import CLEAN_LOGIT
-from tests.model.test_recheck import Counted, in_question
+from tests.model.test_recheck import Counted
 from tests.model.test_scan import LIGHT, assert_same_map, blotches, scanned
 from tests.model.toy_onnx import write_toy
 
