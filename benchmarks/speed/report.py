@@ -90,6 +90,8 @@ def plot(document: dict[str, Any]) -> str:
         left, at = place(0.3, 10**power)
         parts.append(f'<path d="M{left:.1f} {at:.1f}H{_WIDTH - _PAD}" stroke="#ddd"/>')
         parts.append(f'<text x="{left - 6:.1f}" y="{at + 4:.1f}" text-anchor="end">{10**power} ×</text>')
+    if len(curves["everywhere"]) == 1:  # looking everywhere costs the same whatever is stained
+        curves["everywhere"] = [(x, curves["everywhere"][0][1]) for x in (0.3, 100.0)]
     for (name, curve), colour in zip(curves.items(), ("#1668b0", "#b04a16"), strict=True):
         points = [place(x, y) for x, y in curve]
         parts.append(

@@ -60,9 +60,9 @@ def test_the_plan_measures_every_share_once_and_other_sizes_with_the_usual_one()
     plan = list(measure.plan(measure.parser().parse_args(["--threads", "2"])))
     assert len(plan) == len(set(plan))
     assert {row[1] for row in plan if row[0] == "12" and row[3] == "detect"} == {0, 1, 3, 10, 30, 100}
-    assert {row[1] for row in plan if row[0] == "12" and row[3] == "everywhere"} == {0, 1, 100}
+    assert {row[1] for row in plan if row[0] == "12" and row[3] == "everywhere"} == {1}
     assert {row[1] for row in plan if row[0] == "50"} == {1}
-    assert {row[3] for row in plan if row[0] == "50"} == {"decode", "detect", "everywhere"}
+    assert {row[3] for row in plan if row[0] == "50"} == {"decode", "detect"}
     small = measure.parser().parse_args(["--sizes", "2", "--stained", "3", "--threads", "1", "--subjects", "scan"])
     assert list(measure.plan(small)) == [("2", 3, 1, "scan")]
 

@@ -52,7 +52,7 @@ def test_the_table_has_the_rows_with_most_threads() -> None:
 def test_the_plot_is_a_picture_of_both_curves() -> None:
     tree = ElementTree.fromstring(report.plot(document()))
     assert len(tree.findall(".//{*}polyline")) == 2
-    assert len(tree.findall(".//{*}circle")) == 3
+    assert len(tree.findall(".//{*}circle")) == 4
 
 
 def test_a_readme_without_a_place_is_refused() -> None:
