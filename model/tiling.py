@@ -28,6 +28,8 @@ CLEAN_LOGIT: Final = -29.0
 """Of places that no close look was worth."""
 _ENDLESS: Final = 1 << 40
 """Stands for the height of a canvas that still grows."""
+_ROWS_AT_ONCE: Final = 2
+"""Rows of the coarsest tiles, where they are there: with more tiles to share out, threads end together."""
 _AT_ONCE: Final = 256
 """Tiles whose features are kept at a time: they bound memory where everything is stained."""
 
@@ -152,23 +154,31 @@ class Pyramid:
     def bands(self) -> Iterator[Band]:
         """The network's last word, band by band from the top: those that are ready and were not yet given."""
         coarsest = self.levels[0]
+        side = coarsest.core * coarsest.factor
         while self._next * coarsest.core < coarsest.height:
-            bottom = (self._next + 1) * coarsest.core * coarsest.factor
-            if self._canvas.height is None and bottom + self._reach > self._canvas.known:
+            ready = [row for row in range(self._next, self._next + _ROWS_AT_ONCE) if self._ready(row)]
+            if not ready:
                 return
-            self._canvas.make(bottom + self._reach)
-            row, self._next = self._next, self._next + 1
-            yield self._band(row)
-            self._canvas.forget(bottom - self._reach)
+            self._next = ready[-1] + 1
+            self._canvas.make(self._next * side + self._reach)
+            yield self._band(ready)
+            self._canvas.forget(self._next * side - self._reach)
 
-    def _band(self, row: int) -> Band:
+    def _ready(self, row: int) -> bool:
+        """Whether all that a row of the coarsest tiles looks at, through every level, is there."""
+        coarsest = self.levels[0]
+        if self._canvas.height is not None:
+            return row * coarsest.core < coarsest.height
+        return (row + 1) * coarsest.core * coarsest.factor + self._reach <= self._canvas.known
+
+    def _band(self, tile_rows: list[int]) -> Band:
         coarsest = self.levels[0]
         step = coarsest.core * coarsest.factor // STRIDE
-        top, width = row * step, self._canvas.width // STRIDE
-        height = min(step, -(-coarsest.height * coarsest.factor // STRIDE) - top)
+        top, width = tile_rows[0] * step, self._canvas.width // STRIDE
+        height = min(len(tile_rows) * step, -(-coarsest.height * coarsest.factor // STRIDE) - top)
         stain = np.full((height, width), CLEAN_LOGIT, dtype=np.float32)
         chemistry = np.zeros((len(CHEMISTRIES), height, width), dtype=np.float32)  # untouched pages take no memory
-        tiles = [Tile(row, col) for col in range(-(-coarsest.width // coarsest.core))]
+        tiles = [Tile(row, col) for row in tile_rows for col in range(-(-coarsest.width // coarsest.core))]
         self._look(0, [tile for tile in tiles if self._wanted(0, tile.row, tile.col)], (top, stain, chemistry))
         return slice(top, top + height), stain, chemistry
 

@@ -216,7 +216,7 @@ def test_logits_cover_whole_cells_and_end_with_the_canvas(toy: Detector) -> None
 
 def test_progress_rises_to_one(toy: Detector) -> None:
     shares: list[float] = []
-    toy.detect(cloth(200, 50), mm_per_px=0.25, progress=shares.append)
+    toy.detect(cloth(400, 50), mm_per_px=0.25, progress=shares.append)
     assert shares == sorted(shares)
     assert len(shares) > 5
     assert shares[-1] == 1.0
