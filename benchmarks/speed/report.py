@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from benchmarks.speed.measure import RESULT, ROOT
@@ -71,42 +72,44 @@ def plot(document: dict[str, Any]) -> str:
         name: sorted((max(row["stained_percent"], 0.3), row["times_decode"]) for row in mine if row["subject"] == name)
         for name in ("detect", "everywhere")
     }
+    if len(curves["everywhere"]) == 1:  # looking everywhere costs the same whatever is stained
+        curves["everywhere"] = [(x, curves["everywhere"][0][1]) for x in (0.3, 100.0)]
     highest = max((y for curve in curves.values() for _, y in curve), default=10.0)
-    top = 10 ** math.ceil(math.log10(highest))
+    decades = math.ceil(math.log10(highest))
 
     def place(x: float, y: float) -> tuple[float, float]:
-        across = math.log10(x / 0.3) / math.log10(100 / 0.3)
-        up = math.log10(y) / math.log10(top)
+        across, up = math.log10(x / 0.3) / math.log10(100 / 0.3), math.log10(y) / decades
         return _PAD + across * (_WIDTH - 2 * _PAD), _HEIGHT - _PAD - up * (_HEIGHT - 2 * _PAD)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
-        f'font-size="12"><rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>'
+        f'font-size="12"><rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
+        *_axes(place, decades),
+        *_curve("Spotgrid", "#1668b0", [place(x, y) for x, y in curves["detect"]]),
+        *_curve("without screening", "#b04a16", [place(x, y) for x, y in curves["everywhere"]]),
+        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 8}" text-anchor="middle">stained cells of 12 megapixels; time as a '
+        f"multiple of decoding, {threads} threads</text></svg>\n",
     ]
+    return "\n".join(parts)
+
+
+def _axes(place: Callable[[float, float], tuple[float, float]], decades: int) -> Iterator[str]:
     for x, name in ((0.3, "0"), (1.0, "1"), (3.0, "3"), (10.0, "10"), (30.0, "30"), (100.0, "100")):
         at, bottom = place(x, 1.0)
-        parts.append(f'<text x="{at:.1f}" y="{bottom + 18:.1f}" text-anchor="middle">{name} %</text>')
-    for power in range(round(math.log10(top)) + 1):
+        yield f'<text x="{at:.1f}" y="{bottom + 18:.1f}" text-anchor="middle">{name} %</text>'
+    for power in range(decades + 1):
         left, at = place(0.3, 10**power)
-        parts.append(f'<path d="M{left:.1f} {at:.1f}H{_WIDTH - _PAD}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 6:.1f}" y="{at + 4:.1f}" text-anchor="end">{10**power} ×</text>')
-    if len(curves["everywhere"]) == 1:  # looking everywhere costs the same whatever is stained
-        curves["everywhere"] = [(x, curves["everywhere"][0][1]) for x in (0.3, 100.0)]
-    for (name, curve), colour in zip(curves.items(), ("#1668b0", "#b04a16"), strict=True):
-        points = [place(x, y) for x, y in curve]
-        parts.append(
-            f'<polyline fill="none" stroke="{colour}" stroke-width="2" '
-            f'points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>'
-        )
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
-        if points:
-            label = "Spotgrid" if name == "detect" else "without screening"
-            parts.append(f'<text x="{points[0][0] + 8:.1f}" y="{points[0][1] - 8:.1f}" fill="{colour}">{label}</text>')
-    parts.append(
-        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 8}" text-anchor="middle">stained cells of 12 megapixels; time as a '
-        f"multiple of decoding, {threads} threads</text></svg>\n"
-    )
-    return "\n".join(parts)
+        yield f'<path d="M{left:.1f} {at:.1f}H{_WIDTH - _PAD}" stroke="#ddd"/>'
+        yield f'<text x="{left - 6:.1f}" y="{at + 4:.1f}" text-anchor="end">{10**power} ×</text>'
+
+
+def _curve(label: str, colour: str, points: list[tuple[float, float]]) -> Iterator[str]:
+    if points:
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        yield f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{line}"/>'
+        yield f'<text x="{points[0][0] + 8:.1f}" y="{points[0][1] - 8:.1f}" fill="{colour}">{label}</text>'
+    for x, y in points:
+        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
 
 
 def written(readme: str, said: str) -> str:

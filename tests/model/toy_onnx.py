@@ -61,6 +61,18 @@ def _nodes() -> list[onnx.NodeProto]:
     ]  # fmt: skip
 
 
+def _value(name: str, shape: list[str | int], kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def _screen_nodes() -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("ReduceMean", ["pooled", "axis_c"], ["pale"], keepdims=1),
+        helper.make_node("Sub", ["cut", "pale"], ["deep"]),
+        helper.make_node("Tile", ["deep", "copies"], ["screen"]),
+    ]
+
+
 def write_toy(
     path: Path,
     *,
@@ -82,27 +94,17 @@ def write_toy(
         "tell": np.float32(tell),
         "colours": CHEMISTRY[:, :, None, None],
     }
-    nodes, more = _nodes(), []
     if screens:
         constants["copies"] = np.array([1, screens, 1, 1], dtype=np.int64)
-        nodes += [
-            helper.make_node("ReduceMean", ["pooled", "axis_c"], ["pale"], keepdims=1),
-            helper.make_node("Sub", ["cut", "pale"], ["deep"]),
-            helper.make_node("Tile", ["deep", "copies"], ["screen"]),
-        ]
-        more = [helper.make_tensor_value_info("screen", TensorProto.FLOAT, ["n", screens, "h4", "w4"])]
     graph = helper.make_graph(
-        nodes,
+        _nodes() + (_screen_nodes() if screens else []),
         "toy",
+        [_value("image", ["n", "h", "w", 3], TensorProto.UINT8), _value("context", ["n", CHANNELS, "h8", "w8"])],
         [
-            helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", "h", "w", 3]),
-            helper.make_tensor_value_info("context", TensorProto.FLOAT, ["n", CHANNELS, "h8", "w8"]),
-        ],
-        [
-            helper.make_tensor_value_info("stain", TensorProto.FLOAT, ["n", "h4", "w4"]),
-            helper.make_tensor_value_info("chemistry", TensorProto.FLOAT, ["n", 6, "h4", "w4"]),
-            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", CHANNELS, "h4", "w4"]),
-            *more,
+            _value("stain", ["n", "h4", "w4"]),
+            _value("chemistry", ["n", 6, "h4", "w4"]),
+            _value("features", ["n", CHANNELS, "h4", "w4"]),
+            *([_value("screen", ["n", screens, "h4", "w4"])] if screens else []),
         ],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
