@@ -37,6 +37,8 @@ _LEVELS: Final = ((1,), (2, 1), (4, 2, 1), (8, 4, 2, 1))
 TILE_STEP: Final = 32
 """Sides of what the network is given are multiples of it."""
 _MAX_TILE_PX: Final = 4096
+_PICTURES: Final = 16
+"""That one open file may serve at a time with all their threads; more share those."""
 _INPUTS: Final = {"image": ("tensor(uint8)", 4), "context": ("tensor(float)", 4)}
 _SCREEN: Final = "screen"
 _OUTPUTS: Final = {"stain": ("tensor(float)", 3), "chemistry": ("tensor(float)", 4), "features": ("tensor(float)", 4)}
@@ -121,7 +123,8 @@ class OnnxFile:
             raise ValueError(f"threads is {threads}; it must be at least 1, or None for every usable CPU")
         data = _read(self.path)
         self._session = _session(self.path, data, providers)
-        self._pool = ThreadPoolExecutor(self.threads, "spotgrid-tile") if self.threads > 1 else None
+        helpers = _PICTURES * (self.threads - 1)
+        self._pool = ThreadPoolExecutor(helpers, "spotgrid-tile") if helpers else None
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         glance = self._session.get_modelmeta().custom_metadata_map.get(GLANCE_KEY)
         self._glance = self._session if glance is None else _session(self.path, _decoded(self.path, glance), providers)
@@ -155,7 +158,21 @@ class OnnxFile:
         """
         if self._pool is None or len(items) < 2:
             return [work(item) for item in items]
-        return list(self._pool.map(work, items))
+        results: dict[int, _Result] = {}
+        left = iter(range(len(items)))  # its next() is atomic: every item is taken once
+
+        def take() -> None:
+            for i in left:
+                results[i] = work(items[i])
+
+        helpers = [self._pool.submit(take) for _ in range(min(self.threads, len(items)) - 1)]
+        try:
+            take()  # the caller's own thread is one of them
+        finally:
+            for helper in helpers:
+                if not helper.cancel():  # not begun yet: others keep the pool busy, and nothing is left
+                    helper.result()
+        return [results[i] for i in range(len(items))]
 
 
 def usable_cpus() -> int:

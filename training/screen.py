@@ -292,6 +292,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     checked = list(lessons(network, pictures(args.check, args.check_limit)))
     found = squares(head.eval(), network, checked)
     thresholds, says = choose(found, tile_costs(network), _SAFE * args.lost)
+    says["stained"] = float((found.cells > 0).mean())
     origin = {"taught_scenes": len(known), "checked_scenes": len(checked), "steps": args.steps, **says}
     Trained(head, thresholds, origin | {"listed_cells": int(found.cells.sum())}).save(checkpoint.parent)
     return {"thresholds": thresholds, **origin}

@@ -111,3 +111,17 @@ def test_a_file_with_a_screen_nobody_set_is_looked_at_everywhere(tmp_path: Path,
     assert detector.info.tiles == ((64, 16), (32, 24), (64, 16))
     image = blotches(200, 200)
     np.testing.assert_array_equal(detector.logits(image)[0], everywhere.logits(image)[0])
+
+
+def test_threads_share_out_each_item_once_and_hand_on_what_goes_wrong(tmp_path: Path) -> None:
+    network = toy(tmp_path, None, threads=4)._network
+    assert network.spread(lambda x: x * x, list(range(50))) == [x * x for x in range(50)]
+
+    def odd(x: int) -> int:
+        if x == 7:
+            raise ValueError("seven")
+        return x
+
+    with pytest.raises(ValueError, match="seven"):
+        network.spread(odd, list(range(20)))
+    assert network.spread(odd, [1, 2]) == [1, 2]
