@@ -8,7 +8,7 @@ Looks, with the product's own detector, at scenes as the test set has them, draw
 photos of clean garments that the network was not trained on (`training.clean`). Each set of clean cloth is judged by
 itself and the worst one counts. Writes calibration.json into the run, which the next export takes up, and
 operating.json, the curve of recall against false cells per m². Prices and the stain prior are inputs of `savings`.
---keep stores what the network said, so that another call with other prices takes seconds.
+--keep stores what the network said: another call with other prices takes seconds, one that --minutes cut short goes on.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ from model.detector import Detector
 from savings.errors import SavingsError
 from savings.inputs import load as load_inputs
 from training import clean, sets
-from training.collected import CleanCells, Collected, area_shift, look_at_clean, look_at_scenes, scene_cells
+from training.collected import CleanCells, Collected, area_shift, look_at_clean, look_at_scene, scene_cells
 from training.export import ExportError, export, find_checkpoint
 from training.kept import Kept
 from training.operating import (
@@ -142,26 +143,48 @@ def prices_from(args: argparse.Namespace) -> Prices:
     return Prices(miss, 1.0, args.stained or told.prior, args.budget)
 
 
-def _pictures(args: argparse.Namespace, data: Path) -> tuple[Iterator[Scene], dict[str, Iterator[NDArray[np.uint8]]]]:
-    """Stained scenes, and clean canvases by set."""
-    own = (
-        (scene_files.load(args.scenes, name) for name in islice(scene_files.names(args.scenes), args.limit))
-        if args.scenes
-        else iter(())
-    )
-    count = -(-args.limit // 3)
-    stained = chain(
-        *(clean.scenes(part, data, (2 if part.scenes > 200 else 1) * count, args.cache) for part in clean.parts(False))
-    )
-    bare = {
-        part.name: (
-            scene.image
-            for scene in clean.scenes(part, data, args.clean * (2 if not part.recipe.pictures else 1), args.cache)
-        )
-        for part in clean.parts(True)
-    }
-    photos = clean.clean_garments(data, args.photos, args.window)
-    return (own if args.scenes else stained), {**bare, clean.PHOTOS: photos}
+def _stained(args: argparse.Namespace, data: Path) -> Iterator[Scene]:
+    """Of --scenes, else of the test set's kind, two thirds of them procedural cloth."""
+    if args.scenes is not None:
+        names = islice(scene_files.names(args.scenes), args.limit)
+        return (scene_files.load(args.scenes, name) for name in names)
+    wide, narrow = clean.parts(False)
+    first, second = (clean.scenes(part, data, args.limit, args.cache) for part in (wide, narrow))
+    return (next(second if number % 3 == 2 else first) for number in range(args.limit))
+
+
+def _bare(args: argparse.Namespace, data: Path) -> dict[str, tuple[Iterator[NDArray[np.uint8]], int]]:
+    """Clean canvases by set, and how many are wanted."""
+    found: dict[str, tuple[Iterator[NDArray[np.uint8]], int]] = {}
+    for part in clean.parts(True):
+        count = args.clean if part.recipe.pictures else 2 * args.clean
+        found[part.name] = (scene.image for scene in clean.scenes(part, data, count, args.cache)), count
+    found[clean.PHOTOS] = clean.clean_garments(data, args.photos, args.window), args.photos
+    return found
+
+
+def look(
+    detector: Detector, args: argparse.Namespace, data: Path, kept: Kept
+) -> tuple[Collected, dict[str, list[NDArray[np.float16]]]]:
+    """Look at all sets in step, so that time that runs out leaves each its share."""
+    rng, collected, bare = np.random.default_rng(0), Collected(), _bare(args, data)
+    stained, logits = _stained(args, data), {name: list[NDArray[np.float16]]() for name in bare}
+    wanted = {"stained": args.limit, **{name: count for name, (_, count) in bare.items()}}
+    left = {name: count for name, count in wanted.items() if count}
+    bar = tqdm(total=sum(left.values()), disable=not sys.stderr.isatty())
+    end = time.monotonic() + 60 * args.minutes
+    while left and (time.monotonic() < end or not collected.truths):
+        name = max(left, key=lambda name: left[name] / wanted[name])
+        if name == "stained" and (scene := next(stained, None)) is not None:
+            look_at_scene(collected, detector, scene, kept, rng)
+        elif name != "stained" and (canvas := next(bare[name][0], None)) is not None:
+            logits[name].append(look_at_clean(detector, canvas, kept))
+        else:
+            left[name] = 1  # there are no more of these
+        left[name] -= 1
+        left = {name: count for name, count in left.items() if count}
+        bar.update()
+    return collected, logits
 
 
 def run(args: argparse.Namespace) -> int:
@@ -174,15 +197,9 @@ def run(args: argparse.Namespace) -> int:
             export(checkpoint, raw, Calibration())
             detector = Detector(raw, threads=args.threads)
         beside = checkpoint.parent.glob("screen*")  # it decides where a close look is worth it
-        kept = Kept(args.keep, hash_files([checkpoint, *beside]))
-        quiet = not sys.stderr.isatty()
-        stained, bare = _pictures(args, data)
-        collected = look_at_scenes(detector, tqdm(stained, desc="stained", disable=quiet), kept)
+        collected, logits = look(detector, args, data, Kept(args.keep, hash_files([checkpoint, *beside])))
         if not collected.truths:
             raise ValueError(f"{args.scenes}: no rendered scene there; render some, or leave --scenes out")
-        logits = {
-            name: look_at_clean(detector, tqdm(some, desc=name, disable=quiet), kept) for name, some in bare.items()
-        }
         shift = area_shift(collected)
         calibration, curve = calibrate(collected, shift, logits, prices, prior=args.prior, caution=args.caution)
         path = calibration.save(checkpoint.parent)
@@ -204,10 +221,11 @@ def main(argv: list[str] | None = None) -> int:
     add("--cache", type=Path, metavar="DIR", help="keep rendered scenes there for the next time")
     add("--keep", type=Path, metavar="DIR", help="keep what the network said there, for other prices")
     add("--scenes", type=Path, metavar="DIR", help="own stained scenes of the val split instead of the test set's kind")
-    add("--limit", type=int, default=120, metavar="N", help="stained scenes (default 120)")
-    add("--clean", type=int, default=55, metavar="N", help="scenes of clean garments, and twice as many prints")
+    add("--limit", type=int, default=100, metavar="N", help="stained scenes (default 100)")
+    add("--clean", type=int, default=50, metavar="N", help="scenes of clean garments, and twice as many prints")
     add("--photos", type=int, default=150, metavar="N", help="at most N clean photos (default 150); 0 = none")
-    add("--window", type=float, default=360.0, metavar="MM", help="side of the square seen of each photo (default 360)")
+    add("--window", type=float, default=250.0, metavar="MM", help="side of the square seen of each photo (default 250)")
+    add("--minutes", type=float, default=1e6, help="look no longer than so; --keep lets another call go on from there")
     add("--threads", type=int, metavar="N", help="CPU threads (default: every usable one)")
     add("--prior", type=float, default=0.02, help="share of stained cells that confidence is calibrated for")
     add(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.scene import Scene
 from model.cells import PAD_LOGIT, cell_features
-from model.detector import Detector
 from training.kept import Kept
 from training.metrics import REACH_MM
 from training.operating import SHIFTS, best_shift
@@ -20,6 +19,13 @@ from training.truth import CLEAN, EVERY_STAIN, STAINED, Truth, truth_of
 
 _MM2_PER_STAIN: Final = 64
 _AREA_FROM_MM2: Final = 10.0  # below, one mm² more or less is mostly the grid's doing
+
+
+class Looks(Protocol):
+    """Gives dense maps: `model.detector.Detector`, or another's network (benchmarks/accuracy)."""
+
+    def logits(self, canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """uint8 (H, W, 3) at 4 px/mm -> stain logits (h_mm, w_mm) and chemistry probabilities (6, h_mm, w_mm)."""
 
 
 @dataclass
@@ -37,24 +43,21 @@ class Collected:
     chemistry: list[int] = field(default_factory=list)
 
 
-def look_at_scenes(detector: Detector, scenes: Iterable[Scene], kept: Kept | None = None, seed: int = 0) -> Collected:
-    """Collect logits and chemistries of rendered scenes; what `kept` has is not looked at again."""
-    rng, out = np.random.default_rng(seed), Collected()
-    for scene in scenes:
-        truth = truth_of(scene.coverage, scene.stain_id, scene.stains)
-        logit, told = (kept or Kept(None)).get(scene.image, partial(_asked, detector, scene, truth, rng))
-        out.logits.append(logit.astype(np.float16))
-        out.truths.append(truth)
-        for stain, label in enumerate(truth.chemistry):
-            rows = told[told[:, 0] == stain, 1:]
-            if len(rows):
-                out.stain_log_probability.append(rows)
-                out.chemistry.append(int(label))
-    return out
+def look_at_scene(out: Collected, detector: Looks, scene: Scene, kept: Kept, rng: np.random.Generator) -> None:
+    """Collect a rendered scene's logits and chemistries; what `kept` has is not looked at again."""
+    truth = truth_of(scene.coverage, scene.stain_id, scene.stains)
+    logit, told = kept.get(scene.image, partial(_asked, detector, scene, truth, rng))
+    out.logits.append(logit.astype(np.float16))
+    out.truths.append(truth)
+    for stain, label in enumerate(truth.chemistry):
+        rows = told[told[:, 0] == stain, 1:]
+        if len(rows):
+            out.stain_log_probability.append(rows)
+            out.chemistry.append(int(label))
 
 
 def _asked(
-    detector: Detector, scene: Scene, truth: Truth, rng: np.random.Generator
+    detector: Looks, scene: Scene, truth: Truth, rng: np.random.Generator
 ) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
     """A scene's logits, and up to 64 mm² of each found stain: float32 (k, 7), its index and six log probabilities."""
     logit, chemistry = detector.logits(scene.image)
@@ -69,15 +72,13 @@ def _asked(
     return logit.astype(np.float16), np.concatenate(rows)
 
 
-def look_at_clean(
-    detector: Detector, canvases: Iterable[NDArray[np.uint8]], kept: Kept | None = None
-) -> list[NDArray[np.float16]]:
-    """Logits, float16 (h_mm, w_mm), of pictures without any stain, uint8 (H, W, 3) on the canvas."""
+def look_at_clean(detector: Looks, canvas: NDArray[np.uint8], kept: Kept) -> NDArray[np.float16]:
+    """Logits, float16 (h_mm, w_mm), of a picture without any stain, uint8 (H, W, 3) on the canvas."""
 
-    def ask(canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    def ask() -> tuple[NDArray[np.float16], NDArray[np.float32]]:
         return detector.logits(canvas)[0].astype(np.float16), np.zeros((0, 7), np.float32)
 
-    return [(kept or Kept(None)).get(canvas, partial(ask, canvas))[0] for canvas in canvases]
+    return kept.get(canvas, ask)[0]
 
 
 def scene_cells(collected: Collected, shift: float) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
