@@ -55,8 +55,9 @@ SPOTLESS: Final = "scenes without a stain"
 CURVE_SCHEMA: Final = "spotgrid.operating-curve/v1"
 CURVE_FILE: Final = "operating.json"
 _CELLS_PER_SCENE: Final = 26 * 26
-_SHARES: Final = {"clean-prints": 0.2}
-"""Of the budget: issue 3 allows printed cloth a fifth of what photos of garments may have."""
+PRINTS: Final = "clean-prints"
+PRINTS_SHARE: Final = 0.2
+"""Of the budget: printed cloth may have a fifth of the false cells that photos of garments may."""
 
 
 def calibrate(
@@ -67,7 +68,7 @@ def calibrate(
     *,
     prior: float = 0.02,
     caution: float = 0.8,
-    shares: Mapping[str, float] = _SHARES,
+    prints: float = PRINTS_SHARE,
 ) -> tuple[Calibration, Curve]:
     """Fit everything from collected numbers.
 
@@ -75,7 +76,7 @@ def calibrate(
         collected: what stained scenes gave; those among them without a stain are a clean set of their own.
         shift: of stain logits, see `area_shift`. `clean_logits`: of clean pictures, by set.
         prices: the default preset's. `prior`: share of stained cells for which confidence is calibrated.
-        caution: see `CleanSet.rates`. `shares`: of the budget, by set; 1 for those not named.
+        caution: see `CleanSet.rates`. `prints`: share of the budget that printed cloth may use up.
 
     Raises ValueError without clean cloth, or without a stained cell.
     """
@@ -84,7 +85,10 @@ def calibrate(
     others = [one.features for name, one in cells.items() if name != SPOTLESS]
     head = _fit_head(features, labels, others, prior)
     rendered = confidence(features, head)
-    bare = [CleanSet(name, confidence(c.features, head), c.picture, shares.get(name, 1.0)) for name, c in cells.items()]
+    bare = [
+        CleanSet(name, confidence(c.features, head), c.picture, prints if name == PRINTS else 1.0)
+        for name, c in cells.items()
+    ]
     curve, presets = Curve.of(rendered[labels], bare, caution), presets_of(prices)
     chosen = {name: curve.choose(price) for name, price in presets.items()}
     cells_of = {one.name: len(one.confidence) for one in bare}
@@ -201,7 +205,9 @@ def run(args: argparse.Namespace) -> int:
         if not collected.truths:
             raise ValueError(f"{args.scenes}: no rendered scene there; render some, or leave --scenes out")
         shift = area_shift(collected)
-        calibration, curve = calibrate(collected, shift, logits, prices, prior=args.prior, caution=args.caution)
+        calibration, curve = calibrate(
+            collected, shift, logits, prices, prior=args.prior, caution=args.caution, prints=args.prints
+        )
         path = calibration.save(checkpoint.parent)
         document = {"schema": CURVE_SCHEMA, "points": calibration.origin["operating_points"], **curve.document()}
         (checkpoint.parent / CURVE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -232,6 +238,9 @@ def main(argv: list[str] | None = None) -> int:
         "--caution", type=float, default=0.8, help="quantile of the false cells that must keep the budget; 0 = the mean"
     )
     add("--budget", type=float, default=10.0, help="false cells per m² allowed by default (default 10)")
+    add(
+        "--prints", type=float, default=PRINTS_SHARE, help="share of the budget that printed cloth may use (default .2)"
+    )
     add("--region", help="of the prices, as in spotgrid report (default cn)")
     add("--inputs", type=Path, metavar="FILE", help="a shop's own inputs, as in spotgrid report")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="an input of savings, as in spotgrid report")

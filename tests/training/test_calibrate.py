@@ -69,16 +69,16 @@ def test_cells_beyond_a_photo_are_left_out() -> None:
 
 
 def test_everything_is_fitted_and_said() -> None:
-    sets = {"prints": clean_logits(), PHOTOS: clean_logits()}
-    calibration, curve = calibrate.calibrate(collected(), -0.25, sets, Prices(), shares={"prints": 0.5})
+    sets = {calibrate.PRINTS: clean_logits(), PHOTOS: clean_logits()}
+    calibration, curve = calibrate.calibrate(collected(), -0.25, sets, Prices(), prints=0.5)
     assert calibration.stain_shift == -0.25
     assert set(calibration.presets) == {"default", "thorough", "thrifty"}
     assert calibration.temperature < 1  # all stains were named rightly, and too shyly
     assert calibration.origin["prices_are"] == "given by hand"
     assert calibration.origin["operating_points"]["default"]["recall"] == 1.0
-    assert calibration.origin["pictures"] == {"stained": 2, "prints": 4, PHOTOS: 4}
-    assert calibration.origin["cells"] == {"stained": 2, "beside stains": 126, "prints": 100, PHOTOS: 100}
-    assert curve.share == {"prints": 0.5, PHOTOS: 1.0}
+    assert calibration.origin["pictures"] == {"stained": 2, calibrate.PRINTS: 4, PHOTOS: 4}
+    assert calibration.origin["cells"] == {"stained": 2, "beside stains": 126, calibrate.PRINTS: 100, PHOTOS: 100}
+    assert curve.share == {calibrate.PRINTS: 0.5, PHOTOS: 1.0}
 
 
 def test_without_clean_cloth_nothing_is_calibrated() -> None:

@@ -1,0 +1,174 @@
+"""Train a rival on the scenes, with the loss and to the budget that ours had.
+
+    python -m venv .venv-accuracy
+    .venv-accuracy/bin/pip install -r benchmarks/accuracy/requirements.lock
+    .venv-accuracy/bin/python -m benchmarks.accuracy.train unet --crops 20000 --scenes scenes/train --out runs/unet
+    .venv-accuracy/bin/python -m benchmarks.accuracy.train unet --hours 1.5 --scenes scenes/train --out runs/unet-hours
+
+Two budgets make two columns: as many crops as ours saw, or as many hours of processor time as ours took. The one named
+is kept, and the same command goes on where a run was cut. The crops are those of `datasets.torch_data` at 4 px/mm;
+AdamW, a cosine of the budget, averaged weights. Writes last.pt with what it took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from benchmarks.accuracy.rivals import SEGMENTERS, per_mm2, segmenter
+from datasets.torch_data import MiningSampler, SceneViews
+from training.config import Config
+from training.loss import chemistry_loss, stain_loss
+
+CLOSE: Final = 4
+SAVE_S: Final = 120.0
+_EMA: Final = 0.998
+_WARMUP: Final = 0.02
+
+
+@dataclass
+class Run:
+    """What changes while a rival trains."""
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    ema: dict[str, Tensor]
+    took: dict[str, Any] = field(default_factory=lambda: {"crops": 0, "steps": 0, "processor_h": 0.0, "wall_h": 0.0})
+
+
+def begin(name: str, lr: float) -> Run:
+    """A rival at its start."""
+    network = segmenter(name)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.02)
+    return Run(network, optimiser, {key: value.detach().clone() for key, value in network.state_dict().items()})
+
+
+def loss_of(network: nn.Module, item: dict[str, Tensor], config: Config) -> Tensor:
+    """Of a batch of `SceneViews` items' close crops: the loss that ours has at its finest level."""
+    flat = {key: value.flatten(0, 1) for key, value in item.items() if key.endswith("1") and key != "at1"}
+    image = flat["image1"].float() / 127.5 - 1
+    logits = per_mm2(network(image.contiguous(memory_format=torch.channels_last))).float()  # (N, 7, h, w)
+    stain = stain_loss(logits[:, 0], flat["truth1"], flat["valid1"], flat["emphasis1"], config)
+    return stain + config.chemistry * chemistry_loss(logits[:, 1:], flat["chemistry1"], flat["weight1"])
+
+
+def done(took: dict[str, Any], args: argparse.Namespace) -> float:
+    """The share of the budget that is spent, 0 to 1 or more."""
+    return float(took["crops"] / args.crops if args.crops else took["processor_h"] / args.hours)
+
+
+def step(run: Run, item: dict[str, Tensor], share: float, lr: float, config: Config) -> float:
+    """One step at a share of the budget; returns the loss."""
+    rate = min(1.0, (share + 1e-3) / _WARMUP) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+    for group in run.optimiser.param_groups:
+        group["lr"] = lr * rate
+    run.network.train()
+    loss = loss_of(run.network, item, config)
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), 2.0)
+    if torch.isfinite(norm):
+        run.optimiser.step()
+    run.took["steps"] += 1
+    run.took["crops"] += len(item["image1"].flatten(0, 1))
+    decay = min(_EMA, (1 + run.took["steps"]) / (10 + run.took["steps"]))
+    with torch.no_grad():
+        for key, value in run.network.state_dict().items():
+            if value.is_floating_point():
+                run.ema[key].lerp_(value, 1 - decay)
+            else:
+                run.ema[key].copy_(value)
+    return float(loss.detach())
+
+
+def save(run: Run, name: str, folder: Path) -> None:
+    """Write last.pt; a cut in the middle leaves the old one whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {"model": run.network.state_dict(), "optimiser": run.optimiser.state_dict(), "ema": run.ema}
+    torch.save({"name": name, "took": run.took, **state}, folder / "last.partial")
+    (folder / "last.partial").replace(folder / "last.pt")
+
+
+def resume(run: Run, name: str, folder: Path) -> None:
+    """Take up a cut run.
+
+    Raises:
+        ValueError: the folder holds another rival's.
+    """
+    path = folder / "last.pt"
+    if not path.is_file():
+        return
+    data = torch.load(path, map_location="cpu", weights_only=True)
+    if data["name"] != name:
+        raise ValueError(f"{folder} holds a run of {data['name']}; give another --out")
+    run.network.load_state_dict(data["model"])
+    run.optimiser.load_state_dict(data["optimiser"])
+    run.ema, run.took = data["ema"], data["took"]
+
+
+def train(args: argparse.Namespace) -> Run:
+    """Until the budget is spent."""
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    run, config = begin(args.rival, args.lr), Config(crop=args.crop)
+    resume(run, args.rival, args.out)
+    sampler = MiningSampler(args.scenes, args.seed, 0.0, start=run.took["steps"])
+    keys = iter(sampler)
+    batches = iter(lambda: list(islice(keys, args.batch)), [])
+    loader = DataLoader(SceneViews(args.scenes, args.crop, CLOSE), batch_sampler=batches, num_workers=0)  # type: ignore[arg-type]
+    clock = time.process_time(), time.monotonic()
+    saved = time.monotonic()
+    for item in loader:
+        share = done(run.took, args)
+        if share >= 1:
+            break
+        loss = step(run, item, share, args.lr, config)
+        now = time.process_time(), time.monotonic()
+        run.took["processor_h"] += (now[0] - clock[0]) / 3600
+        run.took["wall_h"] += (now[1] - clock[1]) / 3600
+        clock = now
+        if run.took["steps"] % 20 == 0:
+            print(f"{run.took['steps']} {share:.1%} loss {loss:.3f} {run.took}", file=sys.stderr, flush=True)
+        if now[1] - saved > SAVE_S:
+            save(run, args.rival, args.out)
+            saved = now[1]
+    save(run, args.rival, args.out)
+    return run
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `python -m benchmarks.accuracy.train`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rival", choices=sorted(SEGMENTERS))
+    parser.add_argument("--scenes", type=Path, required=True, help="rendered training scenes")
+    parser.add_argument("--out", type=Path, required=True, help="the run's folder")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--crops", type=int, help="the budget in crops seen")
+    budget.add_argument("--hours", type=float, help="the budget in hours of processor time")
+    parser.add_argument("--batch", type=int, default=3, help="scenes a step, four crops each")
+    parser.add_argument("--crop", type=int, default=256, help="px, a multiple of 32")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    try:
+        run = train(args)
+    except ValueError as error:
+        print(f"benchmarks.accuracy.train: {error}", file=sys.stderr)
+        return 1
+    print(run.took)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
