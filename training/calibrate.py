@@ -77,8 +77,6 @@ def calibrate(
         shift: of stain logits, see `area_shift`. `clean_logits`: of clean pictures, by set.
         prices: the default preset's. `prior`: share of stained cells for which confidence is calibrated.
         caution: see `CleanSet.rates`. `prints`: share of the budget that printed cloth may use up.
-
-    Raises ValueError without clean cloth, or without a stained cell.
     """
     features, labels, spotless = scene_cells(collected, shift)
     cells = _clean_cells(clean_logits, shift, features[spotless])

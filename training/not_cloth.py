@@ -7,8 +7,10 @@ Each function gives uint8 (side, side, 3) RGB at 4 px/mm and draws from the gene
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import cv2
@@ -168,11 +170,13 @@ def _sized(small: Image, side: int) -> Image:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `python -m training.not_cloth`."""
-    (out,) = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="python -m training.not_cloth", description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, help="the picture to write")
+    out = parser.parse_args(argv).out
     rng = np.random.default_rng(0)
     tiles = [taken(rng, kind(rng, 520)) for kind in KINDS.values()]
     rows = [np.hstack(tiles[i : i + 4]) for i in range(0, len(tiles), 4)]
-    cv2.imwrite(out, np.vstack(rows)[:, :, ::-1])
+    cv2.imwrite(str(out), np.vstack(rows)[:, :, ::-1])
     return 0
 
 
