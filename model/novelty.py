@@ -68,9 +68,13 @@ class NoveltyModel:
         if not fields.has("novelty"):
             return None
         own = fields.object("novelty")
-        mean, whiten = own.array("mean", LOOKS), own.array("whiten", LOOKS, LOOKS)
-        arrays = [array.astype(np.float32) for array in (mean, whiten, own.array("centres", -1, LOOKS))]
-        return cls(*arrays, own.number("warn_above", 0), own.number("unseen_above", 0))
+        return cls(
+            own.array("mean", LOOKS).astype(np.float32),
+            own.array("whiten", LOOKS, LOOKS).astype(np.float32),
+            own.array("centres", -1, LOOKS).astype(np.float32),
+            own.number("warn_above", 0),
+            own.number("unseen_above", 0),
+        )
 
     def document(self) -> dict[str, Any]:
         """What `read` reads: JSON types, five significant digits."""

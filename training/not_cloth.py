@@ -161,7 +161,7 @@ def taken(rng: np.random.Generator, image: Image) -> Image:
 
 
 def _levels(values: NDArray[np.floating]) -> Image:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 def _sized(small: Image, side: int) -> Image:

@@ -69,8 +69,8 @@ def fit(looks: NDArray[np.float32], centres: int = 24, seed: int = 0) -> Novelty
     groups = [rest[label == number] for number in range(centres) if (label == number).any()]
     middles = np.stack([group.mean(axis=0) for group in groups])
     whiten = _whitener(np.concatenate([group - group.mean(axis=0) for group in groups]))
-    arrays = (array.astype(np.float32) for array in (mean, whiten, middles @ whiten))
-    return NoveltyModel(*arrays, warn_above=1.0, unseen_above=1.0)
+    usual = (middles @ whiten).astype(np.float32)
+    return NoveltyModel(mean.astype(np.float32), whiten.astype(np.float32), usual, 1.0, 1.0)
 
 
 def _whitener(rest: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -141,8 +141,8 @@ def ordinary(
     for part in (*clean.parts(True), *clean.parts(False)):
         some = tqdm(clean.scenes(part, data, scenes, cache), desc=part.name, disable=quiet)
         found[part.name] = [looks_of(glance_of(scene.image)) for scene in some]
-    some = tqdm(clean.clean_garments(data, photos), desc=clean.PHOTOS, disable=quiet)
-    found[clean.PHOTOS] = [looks_of(glance_of(canvas)) for canvas in some]
+    canvases = tqdm(clean.clean_garments(data, photos), desc=clean.PHOTOS, disable=quiet)
+    found[clean.PHOTOS] = [looks_of(glance_of(canvas)) for canvas in canvases]
     return found
 
 

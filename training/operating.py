@@ -115,7 +115,7 @@ class CleanSet:
         rng = np.random.default_rng(0)
         times = rng.multinomial(pictures, np.full(pictures, 1 / pictures), _RESAMPLES)  # (resamples, pictures)
         drawn = CELLS_PER_M2 * (times @ listed) / np.maximum(times @ cells, 1)[:, None]
-        return np.maximum(mean, np.quantile(drawn, caution, axis=0))
+        return np.asarray(np.maximum(mean, np.quantile(drawn, caution, axis=0)))
 
 
 @dataclass(frozen=True)

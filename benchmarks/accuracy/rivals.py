@@ -143,7 +143,7 @@ class PatchCore:
         """See `Looks`; the logit is the distance itself, to be calibrated."""
         embedding = self._embedding(canvas)
         rows = embedding.permute(0, 2, 3, 1).reshape(-1, embedding.shape[1])
-        distance = torch.cat([torch.cdist(part, self._model.memory_bank).amin(1) for part in rows.split(4096)])
+        distance = torch.cat([torch.cdist(part, self._model.memory_bank).amin(1) for part in torch.split(rows, 4096)])
         place = distance.reshape(embedding.shape[2:]).numpy()
         size = canvas.shape[1] // 4, canvas.shape[0] // 4
         logit = np.asarray(cv2.resize(place, size, interpolation=cv2.INTER_LINEAR), np.float32)

@@ -125,7 +125,7 @@ def train(args: argparse.Namespace) -> Run:
     sampler = MiningSampler(args.scenes, args.seed, 0.0, start=run.took["steps"])
     keys = iter(sampler)
     batches = iter(lambda: list(islice(keys, args.batch)), [])
-    loader = DataLoader(SceneViews(args.scenes, args.crop, CLOSE), batch_sampler=batches, num_workers=0)  # type: ignore[arg-type]
+    loader = DataLoader(SceneViews(args.scenes, args.crop, CLOSE), batch_sampler=batches, num_workers=0)
     clock = time.process_time(), time.monotonic()
     saved = time.monotonic()
     for item in loader:

@@ -120,8 +120,7 @@ def test_the_command_writes_a_row_for_each(
     from training.sets import PictureSet
 
     monkeypatch.setattr(
-        measure.sets,
-        "frozen_testset",
+        "training.sets.frozen_testset",
         lambda *_: PictureSet("testset", "scenes", "0" * 64, 2, scenes=[scene(0, True), scene(1, False)]),
     )
     out = tmp_path / "accuracy.json"

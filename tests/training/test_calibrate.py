@@ -127,7 +127,7 @@ def test_the_chain_from_checkpoint_to_scores(
     for number in range(3):
         save(scene(number, stained=number < 2), tmp_path / "scenes", f"s{number}")
     photos = lambda root, limit, side: iter([scene(9, False).image] * limit)  # noqa: E731
-    monkeypatch.setattr(calibrate.clean, "clean_garments", photos)
+    monkeypatch.setattr("training.clean.clean_garments", photos)
     call = ["--run", str(run), "--scenes", str(tmp_path / "scenes"), "--data", str(tmp_path), "--photos", "2"]
     call += ["--clean", "0", "--keep", str(tmp_path / "kept")]
     assert main([*call, "--threads", "1", "--set", "stained_area=9", "--budget", "7"]) == 0

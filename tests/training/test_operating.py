@@ -172,7 +172,7 @@ def test_prices_are_those_of_savings() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"prior": 0.0}, {"prior": 1.0}, {"miss": 0.0}, {"budget_per_m2": -1.0}])
-def test_prices_without_sense_are_refused(wrong: dict[str, float]) -> None:
+def test_prices_without_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be above 0"):
         Prices(**wrong)
 
