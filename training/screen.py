@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -258,22 +258,40 @@ def check(path: Path, scenes: Iterable[NDArray[np.uint8]], threads: int | None) 
     }
 
 
-def pictures(folder: Path, limit: int) -> list[NDArray[np.uint8]]:
-    """Rendered scenes of a folder, their pictures alone, spread over the folder.
+def pictures(folders: Sequence[Path], limit: int) -> list[NDArray[np.uint8]]:
+    """Up to `limit` rendered scenes of each folder, their pictures alone, spread over the folder.
 
     Raises:
         ValueError: there is none.
     """
-    names = list(scene_files.names(folder))
-    if not names:
-        raise ValueError(f"{folder}: no rendered scene there; render some with python -m datasets.render")
-    step = max(1, len(names) // max(1, limit))
-    return [scene_files.load(folder, name).image for name in islice(names[::step], limit)]
+    found: list[NDArray[np.uint8]] = []
+    for folder in folders:
+        names = list(scene_files.names(folder))
+        if not names:
+            raise ValueError(f"{folder}: no rendered scene there; render some with python -m datasets.render")
+        step = max(1, len(names) // max(1, limit))
+        found += [scene_files.load(folder, name).image for name in islice(names[::step], limit)]
+    return found
+
+
+def _taught(network: OnnxFile, args: argparse.Namespace, quiet: bool) -> tuple[Screen, int]:
+    """A new head, and by how many scenes it was taught."""
+    info = network.info
+    known = list(lessons(network, tqdm(pictures([args.scenes], args.limit), desc="teacher", disable=quiet)))
+    head = Screen(info.channels, len(info.levels) - 1)
+    windows = [
+        max(1, info.tiles[i + 1][0] * info.levels[i + 1] // (STRIDE * info.levels[i])) for i in range(len(head.heads))
+    ]
+    fit(head, known, windows, args.steps)
+    return head, len(known)
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, choose thresholds, save; what was found."""
     checkpoint = find_checkpoint(args.run)
+    before = Trained.load(checkpoint.parent) if args.keep_head else None
+    if args.keep_head and before is None:
+        raise ValueError(f"{checkpoint.parent}: no {FILE_NAME} there whose head could be kept; train one with --scenes")
     (checkpoint.parent / FILE_NAME).unlink(missing_ok=True)  # the teacher looks everywhere
     calibration = Calibration.load(checkpoint.parent)
     if calibration is None:
@@ -282,18 +300,17 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         raw = Path(folder) / "raw.onnx"
         export(checkpoint, raw, calibration or Calibration())
         network = OnnxFile(raw, args.threads)
-    info, quiet = network.info, not sys.stderr.isatty()
-    known = list(lessons(network, tqdm(pictures(args.scenes, args.limit), desc="teacher", disable=quiet)))
-    head = Screen(info.channels, len(info.levels) - 1)
-    windows = [
-        max(1, info.tiles[i + 1][0] * info.levels[i + 1] // (STRIDE * info.levels[i])) for i in range(len(head.heads))
-    ]
-    fit(head, known, windows, args.steps)
+    quiet = not sys.stderr.isatty()
+    if before is None:
+        head, taught = _taught(network, args, quiet)
+        how: dict[str, Any] = {"taught_scenes": taught, "steps": args.steps}
+    else:
+        head, how = before.head, {key: before.origin[key] for key in ("taught_scenes", "steps")}
     checked = list(lessons(network, pictures(args.check, args.check_limit)))
     found = squares(head.eval(), network, checked)
     thresholds, says = choose(found, tile_costs(network), _SAFE * args.lost)
     says["stained"] = float((found.cells > 0).mean())
-    origin = {"taught_scenes": len(known), "checked_scenes": len(checked), "steps": args.steps, **says}
+    origin = how | {"checked_scenes": len(checked), **says}
     Trained(head, thresholds, origin | {"listed_cells": int(found.cells.sum())}).save(checkpoint.parent)
     return {"thresholds": thresholds, **origin}
 
@@ -304,7 +321,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, metavar="RUN", help="a run's folder or a checkpoint")
     parser.add_argument("--file", type=Path, metavar="FILE", help="check a model file's screen instead of training one")
     parser.add_argument("--scenes", type=Path, metavar="DIR", help="rendered scenes of the train split")
-    parser.add_argument("--check", type=Path, required=True, metavar="DIR", help="rendered scenes of the val split")
+    parser.add_argument(
+        "--check", type=Path, nargs="+", required=True, metavar="DIR", help="rendered scenes of the val split"
+    )
+    parser.add_argument("--keep-head", action="store_true", help="only choose the thresholds of the run's screen anew")
     parser.add_argument("--limit", type=int, default=300, metavar="N", help="scenes that teach (default 300)")
     parser.add_argument("--check-limit", type=int, default=200, metavar="N", help="scenes to check on (default 200)")
     parser.add_argument("--steps", type=int, default=800, metavar="N", help="steps of training (default 800)")
@@ -316,7 +336,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.file is not None:
             found = check(args.file, pictures(args.check, args.check_limit), args.threads)
-        elif args.run is None or args.scenes is None:
+        elif args.run is None or (args.scenes is None and not args.keep_head):
             raise ValueError("give --run and --scenes to train a screen, or --file to check one")
         else:
             found = train(args)

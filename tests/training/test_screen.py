@@ -109,6 +109,9 @@ def test_wrong_calls_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureF
     assert "give --run and --scenes" in capsys.readouterr().err
     assert screen.main(["--check", str(tmp_path), "--file", str(tmp_path / "none.onnx")]) == 1
     assert "no rendered scene there" in capsys.readouterr().err
+    (tmp_path / "last.pt").touch()
+    assert screen.main(["--check", str(tmp_path), "--run", str(tmp_path), "--keep-head"]) == 1
+    assert "train one with --scenes" in capsys.readouterr().err
 
 
 def test_places_of_one_square_are_counted_together(network: OnnxFile) -> None:
