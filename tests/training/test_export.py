@@ -44,6 +44,17 @@ def test_shift_and_temperature_are_inside(tiny_run: Path, tiny_onnx: Path) -> No
     assert chemistry == pytest.approx(raw[1].numpy() / 2.0, abs=1e-4)
 
 
+def test_the_graph_without_chemistry_says_the_same(tiny_onnx: Path) -> None:
+    file = OnnxFile(tiny_onnx, threads=1)
+    assert file._glance is not file._session
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)
+    context = rng.normal(size=(1, CONTEXT, 8, 12)).astype(np.float32)
+    whole = file.run(("stain", "features", "chemistry"), image, context)
+    for one, other in zip(file.run(("stain", "features"), image, context), whole[:2], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_constant_padding_is_what_the_encoder_does() -> None:
     torch.manual_seed(1)
     network = SpotNet().eval()
