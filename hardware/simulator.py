@@ -114,6 +114,7 @@ class GrblSimulator:
         self._position = (self.area_mm[0], self.area_mm[1])
         self._state = "Alarm" if self.settings.get(22) else "Idle"
         self._door_open = False
+        self._open: dict[str, Opening] = {}
         self._restart()
 
     def _restart(self) -> None:
@@ -164,7 +165,7 @@ class GrblSimulator:
     def open_outputs(self) -> set[str]:
         """Outputs that are on at this moment."""
         self.run()
-        return {opening.output for opening in self.openings if opening.end_s is None}
+        return set(self._open)
 
     def next_event_s(self) -> float:
         """When something ends by itself: the earliest time at which there may be more to say."""
@@ -377,10 +378,11 @@ class GrblSimulator:
             name: on and self._state not in ("Door", "Check") for name, on in self._coolant.items()
         }
         for name, on in wanted.items():
-            running = next((o for o in self.openings if o.output == name and o.end_s is None), None)
-            if on and running is None:
-                self.openings.append(Opening(name, self._now, None, self._position, self._power))
-            elif not on and running is not None:
+            if on and name not in self._open:
+                self._open[name] = Opening(name, self._now, None, self._position, self._power)
+                self.openings.append(self._open[name])
+            elif not on and name in self._open:
+                running = self._open.pop(name)
                 running.end_s, running.end_mm = self._now, self._position
 
     def _say(self, *lines: str) -> None:
