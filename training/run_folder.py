@@ -72,9 +72,11 @@ class _Mlflow:
 
     def __init__(self, config: Config, folder: Path) -> None:
         try:
+            from mlflow.entities import Metric
             from mlflow.tracking import MlflowClient
         except ImportError:
             raise ValueError("mlflow= needs the extra: pip install 'spotgrid[mlflow]'") from None
+        self.metric = Metric
         self.client = MlflowClient(tracking_uri=config.mlflow)
         found = self.client.get_experiment_by_name("spotgrid")
         experiment = found.experiment_id if found else self.client.create_experiment("spotgrid")
@@ -88,10 +90,8 @@ class _Mlflow:
         self.client.update_run(self.run, status="RUNNING")
 
     def log(self, step: int, figures: dict[str, float]) -> None:
-        from mlflow.entities import Metric
-
         now = int(datetime.now(UTC).timestamp() * 1000)
-        self.client.log_batch(self.run, [Metric(key, value, now, step) for key, value in figures.items()])
+        self.client.log_batch(self.run, [self.metric(key, value, now, step) for key, value in figures.items()])
 
     def close(self, *, finished: bool) -> None:
         self.client.set_terminated(self.run, "FINISHED" if finished else "FAILED")
