@@ -68,6 +68,7 @@ class Patches(nn.Module):
         of_mean, of_light, of_dark, of_about = (by * self.summary.weight[:, i : i + 3] for i in (0, 3, 6, 9))
         pixels = by * self.pixels.weight + of_mean / STRIDE**2
         to_about = of_about - of_light - of_dark - pixels.sum(dim=(2, 3), keepdim=True)
+        assert self.pixels.bias is not None
         constant = scale * self.pixels.bias + 1.5 * of_about.sum(dim=(1, 2, 3)) + shift
         ends = F.conv2d(extremes, torch.cat([of_light, -of_dark], dim=1))
         out = F.conv2d(log, pixels, stride=STRIDE) + ends + _up(F.conv2d(about, to_about, constant), 4)
@@ -134,7 +135,7 @@ class PatchNet(nn.Module):
         x8 = self.leave8(x8 + _up(self.up8(x16), 2))
         x4 = self.leave4(x4 + _up(self.up4(x8), 2))
         weight = torch.cat([self.stain.weight / 8.0, self.features.weight])
-        bias = torch.cat([self.stain.bias / 8.0, self.features.bias])  # type: ignore[list-item]
+        bias = torch.cat([self.stain.bias / 8.0, self.features.bias])  # type: ignore[list-item, operator]
         features = F.conv2d(x4, weight, bias) + _up(self.trust * self.first * context, 2)
         chemistry = self.kind4(x4) + _up(self.kind8(x8), 2)
         return 8.0 * features[:, :1], chemistry, features
