@@ -1,8 +1,8 @@
 """The pictures that speed is measured on: rendered cloth under uneven light, a chosen share of its cells stained.
 
-Cloth of `datasets.cloth` is laid out by mirroring, so that 50 megapixels render in seconds; round blots of 12 to 18 mm
-are laid on it at random; noise is added until a JPEG of quality 90 (4:2:0) takes about one bit a pixel, as a camera's
-does.
+Cloth of `datasets.cloth` is laid out by mirroring, so that 50 megapixels render in seconds; drops of 100 to 250 mm²
+(`datasets.stains`: coffee, blood, mud ...) are laid on it at random; noise is added until a JPEG of quality 90 (4:2:0)
+takes about one bit a pixel, as a camera's does.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import simplejpeg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from datasets import cloth
-from datasets.colour import to_srgb
+from datasets import cloth, stains
+from datasets.colour import to_linear, to_srgb
 from model.grid import CANVAS_PX_PER_MM, CELL_PX
 
 MM_PER_PX: Final = 0.25
@@ -25,12 +25,13 @@ SIZES: Final = {"2": (1920, 1080), "12": (4096, 3000), "24": (6000, 4000), "50":
 QUALITY: Final = 90
 BITS_PER_PX: Final = (0.8, 1.3)
 _SWATCH_PX: Final = 1024
-_BLOT_PX: Final = 80
+_SOURCES: Final = ("blood", "chocolate", "coffee", "grass", "ink", "motor_oil", "mud", "red_wine", "soy_sauce")
+_AREA_MM2: Final = (100.0, 250.0)
+_STRENGTH: Final = (0.7, 1.5)
 _COUNTS_MM2: Final = 3.0
 """A cell with less of a stain's rim counts neither as stained nor as clean (design, section 3)."""
 _COLOUR: Final = (0.62, 0.45, 0.33)
 """What coffee leaves of the cloth's red, green and blue light."""
-
 
 Cells = NDArray[np.bool_]
 
@@ -77,7 +78,7 @@ def _cloth(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint
 
 
 def _blots(rng: np.random.Generator, pixels: NDArray[np.uint8], share: float) -> tuple[Cells, Cells]:
-    """Lay round blots of 12 to 18 mm anywhere, none on another, until so many cells are stained.
+    """Lay drops of several sources anywhere, none on another, until so many cells are stained.
 
     Returns:
         bool (rows, cols): cells with 3 mm² of stain or more, and those that hold less of it and count neither way.
@@ -88,20 +89,21 @@ def _blots(rng: np.random.Generator, pixels: NDArray[np.uint8], share: float) ->
         pixels[:] = pixels * np.array(_COLOUR)
         return np.ones((rows, cols), dtype=np.bool_), np.zeros((rows, cols), dtype=np.bool_)
     covered = np.zeros((rows * CELL_PX, cols * CELL_PX), dtype=np.bool_)
-    grid = np.hypot(*(np.mgrid[:_BLOT_PX, :_BLOT_PX] - (_BLOT_PX - 1) / 2))
     stained = 0
     while stained < round(share * rows * cols):
-        y, x = int(rng.integers(height - _BLOT_PX)), int(rng.integers(width - _BLOT_PX))
-        here = slice(y, y + _BLOT_PX), slice(x, x + _BLOT_PX)
-        cover = 1 / (1 + np.exp((grid - rng.uniform(0.3, 0.46) * _BLOT_PX) / 1.5))
-        if (covered[here] & (cover >= 0.5)).any():
+        optics = stains.OPTICS[str(rng.choice(_SOURCES))]
+        mark = stains.lay(rng, "drop", float(rng.uniform(*_AREA_MM2)), optics)
+        high, wide = mark.density.shape
+        y, x = int(rng.integers(height - high)), int(rng.integers(width - wide))
+        here, stain = (slice(y, y + high), slice(x, x + wide)), mark.outline >= 0.5
+        if (covered[here] & stain).any():
             continue
-        part = pixels[here]
-        part[:] = part * (1 - cover[..., None] * (1 - np.array(_COLOUR)))
+        soaked = stains.soak(rng, to_linear(pixels[here]), mark.density, optics, float(rng.uniform(*_STRENGTH)))
+        pixels[here] = np.rint(to_srgb(soaked))
         top, left = y // CELL_PX * CELL_PX, x // CELL_PX * CELL_PX
-        around = covered[top : top + _BLOT_PX + CELL_PX, left : left + _BLOT_PX + CELL_PX]
+        around = covered[top : -(-(y + high) // CELL_PX) * CELL_PX, left : -(-(x + wide) // CELL_PX) * CELL_PX]
         before = int((_mm2(around) >= _COUNTS_MM2).sum())
-        covered[here] |= cover >= 0.5
+        covered[here] |= stain
         stained += int((_mm2(around) >= _COUNTS_MM2).sum()) - before
     mm2 = _mm2(covered)
     return mm2 >= _COUNTS_MM2, (mm2 > 0) & (mm2 < _COUNTS_MM2)
