@@ -45,7 +45,7 @@ class Laid:
 
 @dataclass(kw_only=True)
 class Simulation:
-    """See the module. `port_filter` may stand between sender and controller, for faults; `redraw_s` as `TableCamera` has it."""
+    """See the module. `port_filter` stands between sender and controller, for faults; `redraw_s`: see `TableCamera`."""
 
     profile: Profile
     chemistry: Chemistry
