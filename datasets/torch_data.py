@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from datasets.scene import Scene, load, names
+from datasets.scene import Scene, load
 from model.taxonomy import CHEMISTRIES, SOURCE_NAMES, SOURCES
 
 FAINT_DELTA_E = 4.0  # what is seen of a stain below this is neither stain nor clean cloth to the loss
@@ -206,38 +205,3 @@ def augment(rng: np.random.Generator, scene: Scene) -> Scene:
     image = cv2.LUT(np.ascontiguousarray(move(scene.image)), table.reshape(1, 256, 3))
     moved = {k: move(getattr(scene, k)) for k in ("coverage", "stain_id", "source", "ignore")}
     return Scene(image=np.asarray(image, dtype=np.uint8), stains=scene.stains, meta=scene.meta, **moved)  # type: ignore[arg-type]
-
-
-class MiningSampler(Sampler[tuple[str, int]]):
-    """Endless (name, seed) keys: uniform over the folder, but a share goes to clean scenes that fooled the network.
-
-    The folder is listed anew now and then, so a renderer may go on filling it.
-    """
-
-    def __init__(self, folder: Path, seed: int, mined_share: float = 0.25, start: int = 0) -> None:
-        self.folder, self.seed, self.mined_share, self.start = folder, seed, mined_share, start
-        self.scores: dict[str, float] = {}
-
-    def report(self, name: str, false_alarm: float) -> None:
-        """Tell how loud the network was on a clean scene; the loudest are shown again."""
-        self.scores[name] = 0.5 * self.scores.get(name, false_alarm) + 0.5 * false_alarm
-        if len(self.scores) > 1200:
-            self.scores = dict(sorted(self.scores.items(), key=lambda kv: -kv[1])[:800])
-
-    def __iter__(self) -> Iterator[tuple[str, int]]:
-        rng = np.random.Generator(np.random.PCG64([self.seed, self.start]))
-        everything: list[str] = []
-        count = 0
-        while True:
-            if count % 600 == 0:
-                everything = list(names(self.folder))
-                if not everything:
-                    raise ValueError(
-                        f"{self.folder} holds no scenes; run python -m datasets.render --out {self.folder}"
-                    )
-            count += 1
-            name = everything[int(rng.integers(len(everything)))]
-            if len(self.scores) > 50 and rng.random() < self.mined_share:
-                hard = sorted(self.scores, key=lambda n: -self.scores[n])[: max(50, len(self.scores) // 3)]
-                name = hard[int(rng.integers(len(hard)))]
-            yield name, int(rng.integers(1 << 62))

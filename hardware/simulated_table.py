@@ -163,14 +163,13 @@ class TableCamera:
         mm_per_px: its scale; 0.25 is the canvas's own.
         period_s: time between pictures.
         seed: of its noise.
-        redraw_s: how long a drawing of the table serves for new pictures, each with noise of its own; 0 = for one.
     """
 
     name = "sim"
 
     def __init__(
         self, table: SimulatedTable, clock: Callable[[], float], wait: Callable[[float], None],
-        mm_per_px: float = 1 / PX, period_s: float = 0.1, seed: int = 0, redraw_s: float = 0.0,
+        mm_per_px: float = 1 / PX, period_s: float = 0.1, seed: int = 0,
     ) -> None:  # fmt: skip
         self._table, self._clock, self._wait, self._period_s = table, clock, wait, period_s
         height, width = (round(side / PX / mm_per_px) for side in table.picture().shape[:2])
@@ -178,7 +177,6 @@ class TableCamera:
         self._rng = np.random.default_rng(seed)
         noise = self._rng.normal(0, _NOISE, (height + _SLACK_PX, width + _SLACK_PX, 3))
         self._noise = np.rint(noise).astype(np.int8)
-        self._redraw_s, self._drawn_s, self._drawn = redraw_s, -math.inf, np.empty((0, 0, 3), np.uint8)
         self._last: Frame | None = None
         self._state = CameraState(connected=True)
         self.fault: Fault | None = None
@@ -206,17 +204,10 @@ class TableCamera:
     def close(self) -> None:
         """See `Camera`."""
 
-    def _draw(self) -> NDArray[np.uint8]:
-        if self._clock() - self._drawn_s < self._redraw_s:
-            return self._drawn
+    def _look(self) -> NDArray[np.uint8]:
         picture = self._table.picture()
         if picture.shape[1::-1] != self.image_px:
             picture = np.asarray(cv2.resize(picture, self.image_px, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        self._drawn, self._drawn_s = picture, self._clock()
-        return picture
-
-    def _look(self) -> NDArray[np.uint8]:
-        picture = self._draw()
         if self.fault is Fault.DARK:
             picture = (picture // 50).astype(np.uint8)
         top, left = (int(value) for value in self._rng.integers(0, _SLACK_PX, 2))

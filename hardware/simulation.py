@@ -45,13 +45,12 @@ class Laid:
 
 @dataclass(kw_only=True)
 class Simulation:
-    """See the module. `port_filter` stands between sender and controller, for faults; `redraw_s`: see `TableCamera`."""
+    """See the module. `port_filter` may stand between sender and controller, for faults."""
 
     profile: Profile
     chemistry: Chemistry
     laid: Laid
     mm_per_px: float = 1 / PX
-    redraw_s: float = 0.0
     port_filter: Callable[[Port], Port] = lambda port: port
     start_s: float | None = None
 
@@ -63,7 +62,7 @@ class Simulation:
         self.cloth = Cloth(self.laid.density, self.laid.chemistry, load_response())
         kinds = {name: agent.kind for name, agent in self.chemistry.agents.items()}
         self.table = SimulatedTable(self.cloth, self.laid.looks, self.simulator, self.profile, kinds, self.clock)
-        self.camera = TableCamera(self.table, self.clock, self.wait, self.mm_per_px, redraw_s=self.redraw_s)
+        self.camera = TableCamera(self.table, self.clock, self.wait, self.mm_per_px)
         self.unix_s = time.time() if self.start_s is None else self.start_s
 
     def wait(self, seconds: float) -> None:

@@ -8,8 +8,8 @@ Encoder: EfficientNet-Lite0 (Apache-2.0, ReLU6, no squeeze-excite: it quantises 
 ImageNet. Beside it `Contrast` and `Patches` say how each mm² and each of its px differ from the cloth about it, as
 ratios of light: what a speck is told by. `Beside` compares a stain with its cloth, which its chemistry is told by.
 Decoder: additive, depthwise-separable, batch-normalised in training; the statistics are frozen for its last part and
-fold into the convolutions, since statistics over a tile would make the answer depend on the tiling. Only this module
-and its neighbours in model/, training/ and the Dataset wrapper import torch.
+fold into the convolutions, since statistics over a tile would make the answer depend on the tiling. Only this module,
+model/architectures, training/ and the Dataset wrapper import torch.
 """
 
 from __future__ import annotations

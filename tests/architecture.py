@@ -23,7 +23,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Room -> what of ours it may import beside itself. `spotgrid.py`, `benchmarks/` and `tests/` join rooms freely."""
 
-TORCH_HOMES: Final = ("training", "model.network", "model.patch_network", "model.architectures", "datasets.torch_data")
+TORCH_HOMES: Final = ("training", "model.network", "model.architectures", "datasets.torch_data")
 """The only modules that may import torch, or import a module that does."""
 
 TORCH_FAMILY: Final = frozenset({"torch", "torchvision", "timm", "tensorboard", "onnxscript"})

@@ -106,22 +106,6 @@ def norms_of_the_world(network: nn.Module) -> None:
             layer.__class__ = WorldNorm
 
 
-class _SumBothWays(torch.autograd.Function):
-    """The sum over all processes of what each goes on working with: its gradients are summed, too."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        total = grad.clone()
-        dist.all_reduce(total)
-        return total
-
-
 class _Sum(torch.autograd.Function):
     """Forward the sum over all processes, backward the gradient of this one's part."""
 
@@ -134,6 +118,16 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad
+
+
+class _SumBothWays(_Sum):
+    """The sum over all processes of what each goes on working with: its gradients are summed, too."""
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.clone()
+        dist.all_reduce(total)
+        return total
 
 
 def world_sum(x: Tensor) -> Tensor:

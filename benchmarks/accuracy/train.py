@@ -16,17 +16,19 @@ import argparse
 import math
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.accuracy.rivals import SEGMENTERS, per_mm2, segmenter
-from datasets.torch_data import MiningSampler, SceneViews
+from datasets.scene import names
+from datasets.torch_data import SceneViews
 from training.config import Config
 from training.loss import chemistry_loss, stain_loss
 
@@ -116,15 +118,26 @@ def resume(run: Run, name: str, folder: Path) -> None:
     run.ema, run.took = data["ema"], data["took"]
 
 
+def drawn(scenes: list[str], batch: int, seed: list[int]) -> Iterator[list[tuple[str, int]]]:
+    """Keys of `SceneViews`, a batch at a time, every scene as likely as another.
+
+    Raises:
+        ValueError: there are no scenes.
+    """
+    if not scenes:
+        raise ValueError("--scenes holds none; run python -m datasets.render --out DIR")
+    rng = np.random.default_rng(seed)
+    while True:
+        yield [(scenes[int(rng.integers(len(scenes)))], int(rng.integers(1 << 62))) for _ in range(batch)]
+
+
 def train(args: argparse.Namespace) -> Run:
     """Until the budget is spent."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     run, config = begin(args.rival, args.lr), Config(crop=args.crop)
     resume(run, args.rival, args.out)
-    sampler = MiningSampler(args.scenes, args.seed, 0.0, start=run.took["steps"])
-    keys = iter(sampler)
-    batches = iter(lambda: list(islice(keys, args.batch)), [])
+    batches = drawn(list(names(args.scenes)), args.batch, [args.seed, run.took["steps"]])
     loader = DataLoader(SceneViews(args.scenes, args.crop, CLOSE), batch_sampler=batches, num_workers=0)
     clock = time.process_time(), time.monotonic()
     saved = time.monotonic()

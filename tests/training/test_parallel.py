@@ -44,9 +44,9 @@ def torchrun(scenes: Path, runs: Path, processes: int, *more: str) -> Path:
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
-    """PatchNet's batch norms learn: their statistics, too, must be those of both processes' scenes."""
+    """The decoder's batch norms learn: their statistics, too, must be those of both processes' scenes."""
     scenes = render(tmp_path / "scenes")
-    more = ("network=patchnet", "width=16", "log_every=1", "norm_until=1")
+    more = ("network=spotnet", "width=16", "log_every=1", "norm_until=1")
     one, two = (torchrun(scenes, tmp_path, processes, *more) for processes in (1, 2))
     logs = [
         {

@@ -71,7 +71,7 @@ def test_help_shows_every_option_with_its_default_and_unit(capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ("network=nonesuch", "choose patchnet, spotnet, unet"),
+        ("network=nonesuch", "choose spotnet, unet"),
         ("encoder=timm:nonesuch", "no such model"),
         ("device=cuda:99", "torch sees"),
         ("device=abacus", "choose cpu, cuda"),

@@ -16,8 +16,8 @@ TINY = "timm:test_resnet"
 
 
 def test_the_folder_is_the_list() -> None:
-    assert architectures.names() == ["patchnet", "spotnet", "unet"]
-    with pytest.raises(ValueError, match="choose patchnet, spotnet, unet"):
+    assert architectures.names() == ["spotnet", "unet"]
+    with pytest.raises(ValueError, match="choose spotnet, unet"):
         architectures.build("resnet", TINY, 16)
 
 
