@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
+from datasets.prepared import why_not_shipped
 from model.network import CONTEXT
 from model.onnx_file import CONTEXT_STRIDE, GLANCE_KEY, METADATA_KEY, SCHEMA, STRIDE, ModelFileError, OnnxFile
 from training.checkpoint import load_network, read, without_folders
@@ -225,7 +226,14 @@ def describe(checkpoint: Path) -> dict[str, Any]:
     """How a checkpoint came about, for the metadata; paths are cut to their names, so that no machine's are shipped."""
     raw = read(checkpoint)
     config = without_folders(raw["config"])
-    return {"checkpoint_sha256": hash_files([checkpoint]), "step": raw["step"], "commit": commit(), "config": config}
+    told = {"checkpoint_sha256": hash_files([checkpoint]), "step": raw["step"], "commit": commit(), "config": config}
+    return told | ({"research_only": True} if forbidden(checkpoint) else {})
+
+
+def forbidden(checkpoint: Path) -> str | None:
+    """Why a licence forbids shipping these weights; None when nothing does, or the scenes are there no more."""
+    scenes = Path(read(checkpoint)["config"].get("scenes", "?"))
+    return why_not_shipped(scenes) if scenes.is_dir() else None
 
 
 def export(
@@ -305,9 +313,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the ONNX file to write")
     parser.add_argument("--name", default="spotgrid-s", help="name in stain maps (default spotgrid-s)")
     parser.add_argument("--version", default="0.1.0", help="version in stain maps (default 0.1.0)")
+    parser.add_argument("--research-only", action="store_true", help="export what may not be shipped, marked so inside")
     args = parser.parse_args(argv)
     try:
         checkpoint = find_checkpoint(args.run)
+        if (reason := forbidden(checkpoint)) and not args.research_only:
+            raise ExportError(f"{reason}; give --research-only to export for research, marked so in the file")
         calibration = Calibration.load(checkpoint.parent)
         if calibration is None:
             print(

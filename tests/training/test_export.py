@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,33 @@ def test_the_checkpoint_of_a_run_is_found(tmp_path: Path) -> None:
 def test_a_missing_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "none"), "--out", str(tmp_path / "x.onnx")]) == 1
     assert "no checkpoint" in capsys.readouterr().err
+
+
+def test_weights_of_pictures_that_forbid_it_are_not_shipped(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, scenes = torch.load(tiny_run / "last.pt"), tmp_path / "mixed"
+    scenes.mkdir()
+    (scenes / "a.truth.png").touch()
+    (scenes / "a.json").write_text(json.dumps({"meta": {"may_ship": False, "set": "theirs"}}))
+    checkpoint["config"]["scenes"] = str(scenes)
+    torch.save(checkpoint, tmp_path / "last.pt")
+    called: list[Path] = []
+
+    def write(checkpoint: Path, out: Path, *rest: object) -> dict[str, str]:
+        called.append(checkpoint)
+        return {}
+
+    monkeypatch.setattr(exporting, "export", write)
+    words = [str(tmp_path), "--out", str(tmp_path / "x.onnx")]
+    assert main(words) == 1
+    assert "theirs" in (said := capsys.readouterr().err)
+    assert "--research-only" in said
+    assert called == []
+    assert main([*words, "--research-only"]) == 0
+    assert called == [tmp_path / "last.pt"]
+    assert exporting.describe(tmp_path / "last.pt")["research_only"] is True
+    assert "research_only" not in exporting.describe(tiny_run / "last.pt")  # its scenes are there no more
 
 
 def test_the_file_names_no_path_of_the_machine_that_wrote_it(tiny_onnx: Path) -> None:
