@@ -13,7 +13,7 @@ from datasets.compose import Recipe, render_scene
 from datasets.pictures import Pool
 from datasets.scene import Scene, Stain, load, names, save
 from datasets.torch_data import SPECK_MM2, SceneViews, _emphasis, _target, augment
-from model.network import CONTEXT, Contrast, SpotNet, load_imagenet
+from model.network import CONTEXT, Ratios, SpotNet, load_imagenet
 from training.checkpoint import load_network, read, start_from
 from training.checkpoint import main as checkpoint_main
 from training.config import Config, configure, describe
@@ -132,14 +132,15 @@ def test_specks_are_whole_where_they_are_most_and_faint_stains_are_not_asked_for
     assert not faint[0, 0]
 
 
-def test_contrast_does_not_see_how_bright_the_lamp_is() -> None:
+@torch.no_grad()
+def test_ratios_do_not_see_how_bright_the_lamp_is() -> None:
     torch.manual_seed(0)
+    ratios = Ratios(8).eval()
     image = torch.rand(1, 3, 64, 64) * 0.4 + 0.1
-    bright, dim = (Contrast()(image * gain) for gain in (2.0, 1.0))
-    assert bright.shape == (1, Contrast.CHANNELS, 16, 16)
-    assert float((bright - dim).abs().mean()) < 0.2 * float(dim.abs().mean())  # the noise floor of 0.02 is what remains
-    flat = Contrast()(torch.full((1, 3, 64, 64), 0.5))
-    assert float(flat.abs().max()) < 1e-5
+    flat, dim, bright = (ratios(x) for x in (torch.full((1, 3, 64, 64), 0.5), image, image * 2.0))
+    assert bright.shape == (1, 8, 16, 16)
+    assert float((bright - dim).abs().mean()) < 0.2 * float((dim - flat).abs().mean())  # the noise floor remains
+    assert float((flat - flat.mean((2, 3), keepdim=True)).abs().max()) < 1e-5
 
 
 def test_a_run_may_start_from_another_networks_weights(
