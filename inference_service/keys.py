@@ -131,6 +131,19 @@ class Keys:
         self._note_use(found.id)
         return found
 
+    def recent(self, secret: str) -> KeyInfo | None:
+        """Who holds this key, where `verify` said so within FRESH_S and nothing is to be noted; None = ask `verify`.
+
+        Never waits for the database, so it needs no thread beside the event loop.
+        """
+        form = _FORM.fullmatch(secret) if secret.isascii() else None
+        if form is None:
+            return None
+        with self._lock:
+            found = self._believed(form[1], _digest(form[2]))
+            noted = self._clock() - self._used.get(form[1], -USED_S) < USED_S
+        return found if found is not None and noted and found.valid(now()) else None
+
     def list(self) -> list[KeyInfo]:
         """Every key, the oldest first, revoked and expired ones too."""
         wanted = select(KEYS).order_by(KEYS.c.created_at, KEYS.c.id)
@@ -161,8 +174,8 @@ class Keys:
             return None
         key_id, digest = form[1], _digest(form[2])
         with self._lock:
-            since, known = self._fresh.get(digest, (0.0, None))
-        if known is None or known.id != key_id or self._clock() - since >= FRESH_S:
+            known = self._believed(key_id, digest)
+        if known is None:
             asked = self._clock()
             row = self._database.read(lambda connection: connection.execute(_by_id(key_id)).mappings().first())
             # Compared in constant time, and against something even where there is no such key.
@@ -176,6 +189,12 @@ class Keys:
                 while len(self._fresh) > _KEPT:
                     self._fresh.popitem(last=False)
         return known if known.valid(now()) else None
+
+    def _believed(self, key_id: str, digest: str) -> KeyInfo | None:
+        """What the database said of this very key within FRESH_S; the lock is held."""
+        since, known = self._fresh.get(digest, (0.0, None))
+        fresh = known is not None and known.id == key_id and self._clock() - since < FRESH_S
+        return known if fresh else None
 
     def _failed(self, peer: str) -> None:
         """A bucket of `FAILURES` for each address, one more every `REFILL_S`."""

@@ -17,6 +17,7 @@ REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("spotgrid_request_id", de
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _FOREIGN: Final = "_ray_"
 """Ray adds fields of its own to every record of the process."""
+_WRITE: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}")
 
 
@@ -41,7 +42,7 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             told["error"] = self.formatException(record.exc_info)
         kept = {name: value for name, value in told.items() if value is not None}
-        return json.dumps(kept, ensure_ascii=False, default=str)
+        return _WRITE(kept)
 
 
 class TextLines(logging.Formatter):

@@ -59,11 +59,10 @@ class Pool:
             self.admission.leave()
             raise ServiceError("unavailable", "the service is stopping; send this to another one", 5.0) from None
         future.add_done_callback(lambda done: self._ended(done, time.monotonic() - began))
-        try:
-            async with asyncio.timeout(deadline - began):
-                return await asyncio.shield(future)
-        except TimeoutError:
-            raise ServiceError("deadline", "the deadline passed while the work was done: allow more time") from None
+        await asyncio.wait((future,), timeout=deadline - began)  # leaves the work alone when it is given up
+        if not future.done():
+            raise ServiceError("deadline", "the deadline passed while the work was done: allow more time")
+        return future.result()
 
     async def drain(self, until: float) -> None:
         """Wait for what is here to end, at most `until` (of `time.monotonic`); then take no more."""

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from inference_service.cluster import Cluster
 from inference_service.engine import Engine
@@ -100,31 +100,34 @@ class Service:
         """A sentence for health checks; empty when ready."""
         return "the service is stopping" if self.draining else self.engine.not_ready_because
 
-    async def record(self, stain_map: StainMap, picture: bytes | None = None, **facts: str | None) -> str:
+    async def record(
+        self, stain_map: StainMap, picture: bytes | None = None, **facts: str | None
+    ) -> tuple[str, dict[str, Any]]:
         """Put a map on disk, and its picture where pictures are kept; what returns may be acknowledged.
 
         Args:
             facts: `key_id`, and what else `Ledger.record_map` takes.
 
         Returns:
-            The id in the ledger.
+            The id in the ledger, and the map as JSON, which nobody needs to make again.
 
         Raises:
             ServiceError: see `Ledger.record_map`. A picture that cannot be kept is logged, not raised: the map counts.
         """
         began = time.monotonic()
-        map_id = await asyncio.to_thread(self._record, stain_map, picture, facts)
+        found = await asyncio.to_thread(self._record, stain_map, picture, facts)
         self.metrics.stage("record", time.monotonic() - began)
-        return map_id
+        return found
 
-    def _record(self, stain_map: StainMap, picture: bytes | None, facts: dict[str, str | None]) -> str:
-        map_id = self.ledger.record_map(stain_map, **facts)  # type: ignore[arg-type]  # key_id is among them
+    def _record(self, stain_map: StainMap, picture: bytes | None, facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        document = stain_map.to_json()
+        map_id = self.ledger.record_map(stain_map, document=document, **facts)
         if self.frames is not None and picture is not None:
             try:
                 self.frames.put(map_id, picture)
             except ServiceError as error:
                 _LOG.error("a picture was not kept: %s", error.detail)
-        return map_id
+        return map_id, document
 
     async def _prune_for_ever(self) -> None:
         """Let go of what is too old, now and every hour."""

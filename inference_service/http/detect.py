@@ -17,7 +17,6 @@ from inference_service.http.routing import JSON, answer, route
 
 if TYPE_CHECKING:
     from inference_service.service import Service
-    from model.grid import StainMap
 
 PROTOBUF: Final = "application/x-protobuf"
 _FOR_LEDGER: Final = {"rig_id", "ticket", "side"}
@@ -90,8 +89,8 @@ def add(app: FastAPI, service: Service) -> None:
             DetectRequest(picture, calibration_id=query.calibration, deadline=deadline, **fields)
         )
         facts = query.model_dump(include=_FOR_LEDGER)
-        await service.record(stain_map, picture, key_id=request.state.key.id, **facts)
-        return await encoded(stain_map, request, service)
+        _, document = await service.record(stain_map, picture, key_id=request.state.key.id, **facts)
+        return await encoded(document, request, service)
 
     told = "a stain map (spotgrid.stainmap/v1)"
     summary = "Find the stains of one picture"
@@ -127,20 +126,17 @@ def wants_protobuf(request: Request) -> bool:
     return PROTOBUF in request.headers.get("accept", "")
 
 
-async def encoded(stain_map: StainMap, request: Request, service: Service) -> Response:
-    """The map as the caller wants it."""
+async def encoded(document: dict[str, Any], request: Request, service: Service) -> Response:
+    """A map's JSON as the caller wants it."""
     began = time.monotonic()
-    write = _protobuf if wants_protobuf(request) else _json
-    result = write(stain_map) if len(stain_map) < _MANY else await asyncio.to_thread(write, stain_map)
+    write = _protobuf if wants_protobuf(request) else answer
+    few = len(document["cells"]) < _MANY
+    result = write(document) if few else await asyncio.to_thread(write, document)
     service.metrics.stage("encode", time.monotonic() - began)
     return result
 
 
-def _json(stain_map: StainMap) -> Response:
-    return answer(stain_map.to_json())
+def _protobuf(document: dict[str, Any]) -> Response:
+    from inference_service.wire import document_to_wire
 
-
-def _protobuf(stain_map: StainMap) -> Response:
-    from inference_service.wire import map_to_bytes
-
-    return Response(map_to_bytes(stain_map), media_type=PROTOBUF)
+    return Response(document_to_wire(document).SerializeToString(), media_type=PROTOBUF)

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inference_service.errors import ServiceError
@@ -42,6 +42,8 @@ class Front:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
         self._running = 0
+        wanted = HEADERS | ({"Strict-Transport-Security": HSTS} if service.settings.tls else {})
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in wanted.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
@@ -58,7 +60,7 @@ class Front:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableHeaders(scope=message))
+                self._add_headers(message["headers"])
             await send(message)
 
         self._running += 1
@@ -101,12 +103,11 @@ class Front:
 
         return read
 
-    def _add_headers(self, headers: MutableHeaders) -> None:
-        for name, value in HEADERS.items():
-            headers.setdefault(name, value)
-        headers["X-Request-Id"] = str(REQUEST_ID.get())
-        if self._service.settings.tls:
-            headers.setdefault("Strict-Transport-Security", HSTS)
+    def _add_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Add what is not there; names are in lower case, as ASGI has them."""
+        there = {name for name, _ in headers}
+        headers.extend(pair for pair in self._headers if pair[0] not in there)
+        headers.append((b"x-request-id", str(REQUEST_ID.get()).encode()))
 
     def _note(self, scope: Scope, status: int, took_s: float) -> None:
         state, metrics = scope["state"], self._service.metrics

@@ -52,7 +52,12 @@ class Database:
         waiting: dict[str, Any] = {"timeout": WAIT_S} if self.is_sqlite else {"connect_timeout": int(WAIT_S)}
         try:
             self.engine: Engine = create_engine(
-                parsed, connect_args=waiting, pool_size=8, max_overflow=24, pool_timeout=WAIT_S, pool_pre_ping=True
+                parsed,
+                connect_args=waiting,
+                pool_size=8,
+                max_overflow=24,
+                pool_timeout=WAIT_S,
+                pool_pre_ping=not self.is_sqlite,  # a file does not hang up
             )
         except ModuleNotFoundError as error:
             raise ServiceError(
@@ -61,6 +66,7 @@ class Database:
         of_one_moment = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._still = self.engine.execution_options(**of_one_moment)
         self._kept: dict[str, Executable] = {}
+        self._kept_rows: dict[str, tuple[str, bool]] = {}
         self._writer = self.engine.execution_options(spotgrid_writes=True)
         if self.is_sqlite:
             event.listen(self.engine, "do_connect", _make_private)
@@ -110,25 +116,29 @@ class Database:
         """An INSERT that knows ON CONFLICT in this database's dialect."""
         return insert_into(table, self.is_sqlite)
 
-    def insert_new(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
-        """Insert a row unless its key is taken; whether it was new."""
+    def insert_new(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> Any:
+        """Insert a row; the first column of its primary key, or None where a key of it is taken."""
         statement = self._kept.get(table.name)
         if statement is None:  # making one takes as long as running it
             key = next(iter(table.primary_key.columns))
             statement = self._kept[table.name] = self.insert(table).on_conflict_do_nothing().returning(key)
-        return connection.execute(statement, dict(row)).first() is not None
+        return connection.execute(statement, dict(row)).scalar()
 
     def insert_rows(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows of plain numbers and texts in the order of the table's columns.
 
         The driver gets them as they are: a garment has hundreds of cells, and SQLAlchemy spends 15 µs on each.
         """
-        compiled = insert(table).compile(dialect=connection.dialect)
-        if compiled.positional:
-            connection.exec_driver_sql(str(compiled), list(rows))
+        kept = self._kept_rows.get(table.name)
+        if kept is None:
+            compiled = insert(table).compile(dialect=connection.dialect)
+            kept = self._kept_rows[table.name] = str(compiled), compiled.positional
+        statement, positional = kept
+        if positional:
+            connection.exec_driver_sql(statement, list(rows))
         else:
             names = table.columns.keys()
-            connection.exec_driver_sql(str(compiled), [dict(zip(names, row, strict=True)) for row in rows])
+            connection.exec_driver_sql(statement, [dict(zip(names, row, strict=True)) for row in rows])
 
     def _busy(self) -> ServiceError:
         return ServiceError("unavailable", f"the ledger {self.shown} is too busy: try again", _RETRY_S)

@@ -77,7 +77,7 @@ def looked_at(database: Database, connection: Connection, look: Mapping[str, Any
         "before_mm2": look["stained_area_mm2"],
     }
     told = {"garment": garment_id, "new_ticket": look["ticket"]}
-    if database.insert_new(connection, SIDES, look_row):
+    if database.insert_new(connection, SIDES, look_row) is not None:
         connection.execute(_FIRST, {**told, "new_area": look["stained_area_mm2"]})
     else:
         connection.execute(_AFTER, {f"new_{name}": value for name, value in look_row.items()})

@@ -66,6 +66,7 @@ class Ledger:
         ticket: str | None = None,
         scan_id: str | None = None,
         side: str | None = None,
+        document: Mapping[str, Any] | None = None,
     ) -> str:
         """Store a map: once for its id, and once for its scan.
 
@@ -75,6 +76,7 @@ class Ledger:
             rig_id, ticket: the rig that took the picture, the ticket that the garment hangs on.
             scan_id: the scan that it comes from. Where that has a map already, this one is not stored.
             side: front or back, where it is known.
+            document: what `stain_map.to_json()` gives, where the caller has it already.
 
         Returns:
             The id under which it is in the ledger: its own, or that of the same scan's earlier map.
@@ -89,7 +91,8 @@ class Ledger:
         if side is not None and side not in SIDES:
             raise ServiceError("bad-request", f"side is {side!r}; it must be one of {', '.join(SIDES)}, or left out")
         known = {**facts, "side": side}
-        return self._write(lambda connection: maps.record(self.database, connection, stain_map, known))
+        whole = stain_map.to_json() if document is None else document
+        return self._write(lambda connection: maps.record(self.database, connection, whole, known))
 
     def map_json(self, map_id: str, key_id: str | None = None) -> dict[str, Any] | None:
         """A map as `spotgrid.stainmap/v1`, as it was recorded; None = there is none (of that key)."""

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, String, bindparam, delete, insert, select
+from sqlalchemy import Connection, RowMapping, String, bindparam, delete, select
 
 from inference_service.errors import ServiceError
 from inference_service.ledger import garments
 from inference_service.ledger.clock import now, read_time, shown
 from inference_service.ledger.database import Database, in_commit_order
 from inference_service.ledger.tables import CELLS, INSPECTIONS, SCANS
-from model.grid import StainMap
 from model.taxonomy import CHEMISTRIES
 
 MAX_PAGE: Final = 1000
@@ -23,45 +22,46 @@ PRUNED: Final = 100
 """Maps that go in one transaction: others who write wait a moment only."""
 _LOCK: Final = 0x5907_0002
 
-# Made once: making a statement takes as long as running it.
-_INSERT: Final = insert(INSPECTIONS).returning(INSPECTIONS.c.seq)
 _KNOWN: Final = select(INSPECTIONS.c.id, INSPECTIONS.c.digest).where(
     (INSPECTIONS.c.id == bindparam("map")) | (INSPECTIONS.c.scan_id == bindparam("scan", type_=String))
 )
 
 
-def record(database: Database, connection: Connection, stain_map: StainMap, facts: Mapping[str, str | None]) -> str:
-    """Store a map with its cells and what it says of its garment and rig; see `Ledger.record_map`."""
+def record(
+    database: Database, connection: Connection, whole: Mapping[str, Any], facts: Mapping[str, str | None]
+) -> str:
+    """Store a map (its JSON) with its cells and what it says of its garment and rig; see `Ledger.record_map`."""
     in_commit_order(connection, _LOCK)
-    document = stain_map.to_json()
-    cells = document.pop("cells")
+    map_id, cells = str(whole["id"]), whole["cells"]
+    document = {name: value for name, value in whole.items() if name != "cells"}
     digest = _digest(document, cells)
-    known = _known(connection, stain_map.id, facts["scan_id"])
-    if known is not None:
-        if known["id"] == stain_map.id and known["digest"] != digest:
-            raise ServiceError("conflict", f"another map has the id {stain_map.id}: give each map its own")
-        return str(known["id"])
     at = now()
     row = {
-        "id": stain_map.id,
+        "id": map_id,
         "recorded_at": at,
-        "garment_id": stain_map.garment_id,
+        "garment_id": whole["garment_id"],
         **facts,
         "cells": len(cells),
-        "stained_area_mm2": stain_map.stained_area_mm2,
+        "stained_area_mm2": whole["stained_area_mm2"],
         "digest": digest,
         "document": document,
     }
-    seq = connection.execute(_INSERT, row).scalar_one()
+    seq = database.insert_new(connection, INSPECTIONS, row)
+    if seq is None:
+        known = _known(connection, map_id, facts["scan_id"])
+        if known["id"] == map_id and known["digest"] != digest:
+            raise ServiceError("conflict", f"another map has the id {map_id}: give each map its own")
+        return str(known["id"])
     if cells:
         database.insert_rows(connection, CELLS, [_cell_row(seq, n, cell) for n, cell in enumerate(cells)])
     garments.looked_at(database, connection, row)
-    return stain_map.id
+    return map_id
 
 
-def _known(connection: Connection, map_id: str, scan_id: str | None) -> RowMapping | None:
+def _known(connection: Connection, map_id: str, scan_id: str | None) -> RowMapping:
+    """The map that stands in the way of a new one: by its id, else by its scan."""
     found = connection.execute(_KNOWN, {"map": map_id, "scan": scan_id}).mappings().all()
-    return next((row for row in found if row["id"] == map_id), found[0] if found else None)
+    return next((row for row in found if row["id"] == map_id), found[0])
 
 
 def _digest(document: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> str:

@@ -126,7 +126,7 @@ def _add_up(
     fresh_cells = 0
     for cell in sorted(cell for cell in cells if cell[0] == garment_id):
         row = dict(zip(("garment_id", "side", "row", "col"), cell, strict=True))
-        if database.insert_new(connection, DOSES, {**row, "volume_ul": cells[cell]}):
+        if database.insert_new(connection, DOSES, {**row, "volume_ul": cells[cell]}) is not None:
             fresh_cells += 1
         else:
             same = [DOSES.c[name] == value for name, value in row.items()]

@@ -145,11 +145,11 @@ class Session:
     async def _record(self, stain_map: StainMap) -> dict[str, Any]:
         """The map as the ledger has it: the earlier one where this scan was finished before a restart."""
         facts = {"key_id": self.key_id, "scan_id": self.start.scan_id, **ledger_fields(self.start.settings)}
-        known = await self.service.record(stain_map, None, **facts)
+        known, document = await self.service.record(stain_map, None, **facts)
         earlier = None
         if known != stain_map.id:
             earlier = await asyncio.to_thread(self.service.ledger.map_json, known)
-        return stain_map.to_json() if earlier is None else earlier
+        return document if earlier is None else earlier
 
     def _check(self, holder: int) -> None:
         if holder != self.holder:

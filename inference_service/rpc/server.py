@@ -48,8 +48,8 @@ class Detection(pb_grpc.StainDetectionServicer):
         wanted = detect_request(request.picture, request.settings, request.age_ms, 0.0, deadline)
         stain_map = await service.engine.detect(wanted)
         facts = ledger_fields(request.settings)
-        await service.record(stain_map, request.picture, key_id=CALLER.get().id, **facts)
-        return pb.DetectResponse(stain_map=wire.map_to_wire(stain_map))
+        _, document = await service.record(stain_map, request.picture, key_id=CALLER.get().id, **facts)
+        return pb.DetectResponse(stain_map=wire.document_to_wire(document))
 
     async def Scan(self, requests: AsyncIterator[pb.ScanRequest], context: Any) -> AsyncIterator[pb.ScanResponse]:
         """One garment in strips."""

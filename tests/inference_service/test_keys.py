@@ -227,6 +227,38 @@ def test_a_believed_check_asks_no_database(keys: Keys, ledger: Ledger, monkeypat
     assert keys.verify(secret)
 
 
+def test_a_recent_check_is_believed_without_the_database(
+    keys: Keys, ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_id, secret = keys.create(["detect"])
+    assert keys.recent(secret) is None, "nobody has asked the database yet"
+    assert keys.verify(secret)
+    monkeypatch.setattr(ledger.database, "read", lambda work: pytest.fail("asked"))
+    found = keys.recent(secret)
+    assert found is not None
+    assert found.id == key_id
+    for wrong in ("", "sg_x", "Ünï", f"sg_{key_id}_{'A' * 43}", f"sg_{'0' * 12}_{secret[-43:]}"):
+        assert keys.recent(wrong) is None
+    clock.at += FRESH_S
+    assert keys.recent(secret) is None
+
+
+def test_a_recent_check_ends_with_its_key(keys: Keys) -> None:
+    key_id, secret = keys.create(["detect"])
+    assert keys.verify(secret)
+    keys.revoke(key_id)
+    assert keys.recent(secret) is None
+
+
+def test_a_use_that_must_be_noted_is_no_recent_check(keys: Keys, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, secret = keys.create(["detect"])
+    keys.verify(secret)
+    monkeypatch.setattr(keys_module, "FRESH_S", 10 * USED_S)
+    assert keys.recent(secret)
+    clock.at += USED_S
+    assert keys.recent(secret) is None
+
+
 def test_the_hash_is_of_the_random_part(keys: Keys, ledger: Ledger) -> None:
     _, secret = keys.create(["detect"])
     (stored,) = ledger.database.read(lambda c: c.execute(select(KEYS.c.sha256)).one())
