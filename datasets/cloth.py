@@ -68,8 +68,23 @@ WEAVES: dict[str, Weave] = {
 HELD_OUT_WEAVES = frozenset({"herringbone"})  # drawn in the test set only
 
 
-def weave(rng: np.random.Generator, name: str, height: int, width: int) -> tuple[F32, F32]:
+def weave(
+    rng: np.random.Generator,
+    name: str,
+    height: int,
+    width: int,
+    *,
+    pitch_px: float | None = None,
+    turn_rad: float | None = None,
+) -> tuple[F32, F32]:
     """Relief of a weave.
+
+    Args:
+        rng: of what is not given, and of the yarns' unevenness.
+        name: one of `WEAVES`.
+        height, width: canvas px.
+        pitch_px: from one yarn or wale to the next; None = drawn.
+        turn_rad: of the warp against the picture's rows; None = drawn.
 
     Returns:
         relief: (height, width) float32, mean 0, deviation 1: high where a yarn comes to the front.
@@ -77,6 +92,8 @@ def weave(rng: np.random.Generator, name: str, height: int, width: int) -> tuple
     """
     pitch = log_uniform(rng, 1.0, 2.6) if name in ("plain", "satin", "twill") else log_uniform(rng, 1.6, 5.0)
     turn = rng.normal(0, 0.06) if rng.random() < 0.6 else rng.uniform(0, np.pi)
+    pitch = pitch if pitch_px is None else pitch_px
+    turn = turn if turn_rad is None else turn_rad
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     drift = np.float32(rng.uniform(0.0, 6.0)) * smooth(rng, height, width, 220.0)
     c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))

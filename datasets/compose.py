@@ -5,21 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from datasets import camera as cam
 from datasets import cloth as fabric
 from datasets import prints
-from datasets.colour import delta_e_2000, to_lab
 from datasets.light import light_field
 from datasets.noise import F32, log_uniform
 from datasets.pictures import Pool
 from datasets.scene import Scene, Stain
 from datasets.stains import OPTICS, Mark, lay, soak
+from datasets.truth import MM, Truth, contrast, to_mm
 from model.taxonomy import SOURCE_NAMES, SOURCES
-
-MM = 4  # canvas px per mm
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def render_scene(recipe: Recipe, pool: Pool, seed: int) -> Scene:
     clean, notes = ground.linear, ground.notes
     factor, added = light_field(rng, side, side, natural=notes["cloth"] in ("garment", "rig", "grey"))
     shot = _camera(rng, recipe, ground.taken_mm_per_px)
-    truth = _Truth(side // MM)
+    truth = Truth(side // MM, side // MM)
     stained = clean.copy()
     if rng.random() >= recipe.clean_share:
         low, high = recipe.stains
@@ -79,7 +76,7 @@ def render_scene(recipe: Recipe, pool: Pool, seed: int) -> Scene:
     if shot.grey:
         notes["grey"] = True
     notes |= {"split": pool.split, "seed": seed, "camera": asdict(shot)}
-    return Scene(image, truth.coverage, truth.stain_id, truth.source, truth.ignored(), tuple(truth.stains), notes)
+    return Scene(image, truth.coverage, truth.stain_id, truth.source, truth.fringe, tuple(truth.stains), notes)
 
 
 @dataclass(frozen=True)
@@ -145,31 +142,6 @@ def _camera(rng: np.random.Generator, recipe: Recipe, taken: float | None) -> ca
     return shot if recipe.grey_cameras else replace(shot, grey=False)
 
 
-class _Truth:
-    """Truth per mm² while a scene is being drawn."""
-
-    def __init__(self, side_mm: int) -> None:
-        self.coverage = np.zeros((side_mm, side_mm), np.float32)
-        self.stain_id = np.zeros((side_mm, side_mm), np.int16)
-        self.source = np.zeros((side_mm, side_mm), np.uint8)
-        self.fringe = np.zeros((side_mm, side_mm), bool)
-        self.stains: list[Stain] = []
-
-    def add(self, box: tuple[int, int, int, int], outline: F32, fringe: F32, stain: Stain, hidden: bool) -> None:
-        """Enter a stain; `box` = (top, left, bottom, right) in mm, outline and fringe (h_mm, w_mm) shares of 0..1."""
-        top, left, bottom, right = box
-        region = np.s_[top:bottom, left:right]
-        mine = (outline > self.coverage[region]) & (outline > 0.05)
-        self.coverage[region] = np.maximum(self.coverage[region], outline)
-        self.stain_id[region][mine] = stain.id
-        self.source[region][mine] = 1 + SOURCE_NAMES.index(stain.source)
-        self.fringe[region] |= ((fringe > 0.3) & (outline < 0.5)) | (hidden & ((outline > 0.05) | (fringe > 0.05)))
-        self.stains.append(stain)
-
-    def ignored(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        return self.fringe
-
-
 def _add_stain(
     rng: np.random.Generator,
     recipe: Recipe,
@@ -178,7 +150,7 @@ def _add_stain(
     stained: F32,
     factor: F32,
     shot: cam.Camera,
-    truth: _Truth,
+    truth: Truth,
 ) -> None:
     """Draw one stain into `stained` and `truth`; a stain that found no cloth under it leaves no trace."""
     for attempt in range(6):
@@ -192,7 +164,7 @@ def _add_stain(
         window = np.s_[y0:y1, x0:x1]
         strength = log_uniform(rng, *recipe.strength)
         after = soak(rng, stained[window], density, optics, strength)
-        delta_e = _contrast(ground.linear[window] * factor[window], after * factor[window], outline)
+        delta_e = contrast(ground.linear[window] * factor[window], after * factor[window], outline)
         if delta_e < recipe.min_delta_e and attempt < 5:
             continue
         area_mm2 = float(outline.sum()) / (MM * MM)
@@ -202,7 +174,7 @@ def _add_stain(
         visible = delta_e * area_mm2 / (area_mm2 + 1.2 * blur_mm * blur_mm)
         stained[window] = after
         stain = Stain(number, source, SOURCES[source], shape, round(area_mm2, 3), round(delta_e, 3), round(visible, 3))
-        box, shares = _to_mm((y0, x0, y1, x1), outline, fringe)
+        box, shares = to_mm((y0, x0, y1, x1), outline, fringe)
         truth.add(box, shares[0], shares[1], stain, hidden=visible < 2.0)
         return
 
@@ -249,27 +221,3 @@ def _place(rng: np.random.Generator, mark: Mark, ground: _Ground) -> _Placed | N
     if float(outline.sum()) < 4.0:
         return None
     return (y0, x0, y1, x1), density, outline, fringe
-
-
-def _contrast(before: F32, after: F32, outline: F32) -> float:
-    """Mean CIEDE2000 over the px a stain covers; every n-th px of a large one."""
-    step = max(1, int(np.sqrt(outline.size / 40_000)))
-    inside = outline[::step, ::step] > 0.5
-    if not inside.any():
-        inside = outline[::step, ::step] >= outline[::step, ::step].max()
-    lab1, lab2 = to_lab(before[::step, ::step][inside][None]), to_lab(after[::step, ::step][inside][None])
-    return float(delta_e_2000(lab1, lab2).mean())
-
-
-def _to_mm(px: tuple[int, int, int, int], *layers: F32) -> tuple[tuple[int, int, int, int], list[F32]]:
-    """Share of each mm² that the layers cover, and the box in mm."""
-    y0, x0, y1, x1 = px
-    top, left, bottom, right = y0 // MM, x0 // MM, -(-y1 // MM), -(-x1 // MM)
-    out = []
-    for layer in layers:
-        framed = np.zeros(((bottom - top) * MM, (right - left) * MM), np.float32)
-        framed[y0 - top * MM : y1 - top * MM, x0 - left * MM : x1 - left * MM] = layer
-        out.append(
-            np.asarray(cv2.resize(framed, (right - left, bottom - top), interpolation=cv2.INTER_AREA), np.float32)
-        )
-    return (top, left, bottom, right), out

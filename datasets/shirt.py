@@ -5,8 +5,6 @@ Everything is procedural and seeded, so the picture may be shown and committed, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -15,6 +13,7 @@ from datasets.cloth import lay_on_table, weave
 from datasets.colour import delta_e_2000, to_lab
 from datasets.noise import F32, fractal
 from datasets.scene import Scene, Stain
+from datasets.studio import Spill
 from model.taxonomy import SOURCE_NAMES, SOURCES
 
 PX_PER_MM = 4
@@ -31,18 +30,6 @@ _OUTLINE = (
     (0, 92), (28, 88), (52, 74), (66, 50), (122, 66), (172, 86), (214, 128), (262, 214), (236, 234), (206, 250),
     (182, 214), (176, 240), (178, 330), (176, 450), (180, 560), (182, 622), (90, 630), (0, 632),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Spill:
-    """One stain to be laid: what, in which shape, how much, how strong, and where its middle is."""
-
-    source: str
-    shape: str
-    area_mm2: float
-    x_mm: int
-    y_mm: int
-    strength: float = 1.0
 
 
 SPILLS = (
@@ -178,7 +165,8 @@ def _spill(rng: np.random.Generator, spill: Spill, stained: F32, mask: F32) -> t
     mark = stains.lay(rng, spill.shape, spill.area_mm2, stains.OPTICS[spill.source])
     half = -(-max(mark.density.shape) // (2 * PX_PER_MM))  # mm, so that the window starts and ends on whole mm
     density, outline = (_pad_square(layer, 2 * half * PX_PER_MM) for layer in (mark.density, mark.outline))
-    mm = np.s_[spill.y_mm - half : spill.y_mm + half, spill.x_mm - half : spill.x_mm + half]
+    y, x = round(spill.y_mm), round(spill.x_mm)
+    mm = np.s_[y - half : y + half, x - half : x + half]
     px = np.s_[mm[0].start * PX_PER_MM : mm[0].stop * PX_PER_MM, mm[1].start * PX_PER_MM : mm[1].stop * PX_PER_MM]
     stained[px] = stains.soak(rng, stained[px], density * mask[px], stains.OPTICS[spill.source], spill.strength)
     return px, mm, outline * mask[px]

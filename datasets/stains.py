@@ -231,21 +231,52 @@ def _grains(rng: np.random.Generator, h: int, w: int, strength: float) -> F32:
     return np.asarray(np.clip(1.0 + strength * rng.uniform(0.5, 1.5) * speckle, 0.25, 2.5), dtype=np.float32)
 
 
-def soak(rng: np.random.Generator, cloth: F32, density: F32, optics: Optics, strength: float) -> F32:
-    """Cloth (h, w, 3) linear reflectance after a stain of `density` (h, w) and `strength` lies on it."""
+@dataclass(frozen=True)
+class Draw:
+    """The optics of one stain: what `Optics` leaves open, decided. Triples are linear RGB."""
+
+    absorbance: F32
+    wet: float = 0.0
+    sheen: float = 0.0  # light that a wet film on dark cloth gives back
+    paste: F32 | None = None
+    hiding: float = 0.0
+
+
+def typical(optics: Optics) -> Draw:
+    """A source as its table has it, nothing drawn: for scenes built by hand and for measuring."""
+    paste = None if optics.paste is None else np.asarray(optics.paste, np.float32)
+    return Draw(np.asarray(optics.absorbance, np.float32), optics.wet, 0.0, paste, optics.hiding)
+
+
+def varied(rng: np.random.Generator, optics: Optics, cloth: F32) -> Draw:
+    """One of a source's colours, somewhat stronger, thinner, wetter than its table has it."""
     choices = (optics.absorbance, *optics.alternatives)
     a = np.asarray(choices[rng.integers(len(choices))], np.float32)
     a = a * np.exp(rng.normal(0.0, 0.18, 3)).astype(np.float32)
+    wet = optics.wet * rng.uniform(0.6, 1.4) if optics.wet > 0 else 0.0
+    dark = optics.wet > 0 and float(cloth.mean()) < 0.06  # already dark: the film's sheen is what one sees
+    sheen = rng.uniform(0.0, 0.02) if dark else 0.0
+    if optics.paste is None:
+        return Draw(a, wet, sheen)
+    own = np.asarray(optics.paste, np.float32) * np.exp(rng.normal(0.0, 0.12, 3)).astype(np.float32)
+    return Draw(a, wet, sheen, own, optics.hiding * rng.uniform(0.6, 1.6))
+
+
+def soak(rng: np.random.Generator, cloth: F32, density: F32, optics: Optics, strength: float) -> F32:
+    """Cloth (h, w, 3) linear reflectance after a stain of `density` (h, w) and `strength` lies on it, optics varied."""
+    return soaked(cloth, density, varied(rng, optics, cloth), strength)
+
+
+def soaked(cloth: F32, density: F32, draw: Draw, strength: float) -> F32:
+    """Cloth (h, w, 3) linear reflectance after a stain of `density` (h, w) and `strength` lies on it."""
     d = (density * np.float32(strength))[:, :, None]
-    out = cloth * np.exp(np.float32(-2.302585) * a * d)
-    if optics.wet > 0:
-        wet = np.float32(optics.wet * rng.uniform(0.6, 1.4)) * d
-        out = np.maximum(out, 1e-4) ** (1.0 + wet)
-        if float(cloth.mean()) < 0.06:  # dark cloth is already dark: the film's sheen is what one sees
-            out = out + np.float32(rng.uniform(0.0, 0.02)) * d
-    if optics.paste is not None:
-        own = np.asarray(optics.paste, np.float32) * np.exp(rng.normal(0.0, 0.12, 3)).astype(np.float32)
-        hide = 1.0 - np.exp(np.float32(-optics.hiding * rng.uniform(0.6, 1.6)) * d)
+    out = cloth * np.exp(np.float32(-2.302585) * draw.absorbance * d)
+    if draw.wet > 0:
+        out = np.maximum(out, 1e-4) ** (1.0 + np.float32(draw.wet) * d)
+    if draw.sheen > 0:
+        out = out + np.float32(draw.sheen) * d
+    if draw.paste is not None:
+        hide = 1.0 - np.exp(np.float32(-draw.hiding) * d)
         light = np.float32(min(1.0, 0.35 + float(cloth.mean())))  # the paste stands in the cloth's own light
-        out = out * (1.0 - hide) + own * light * hide
+        out = out * (1.0 - hide) + draw.paste * light * hide
     return np.asarray(out, dtype=np.float32)

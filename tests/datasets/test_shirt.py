@@ -48,6 +48,6 @@ def test_stains_are_what_changes_the_picture(shirt: Scene) -> None:
     assert per_mm2[shirt.coverage >= 0.9].mean() > 30
     far = np.ones_like(shirt.coverage, dtype=bool)
     for spill in SPILLS:
-        reach = int(20 + 3 * spill.area_mm2**0.5)
-        far[max(0, spill.y_mm - reach) : spill.y_mm + reach, max(0, spill.x_mm - reach) : spill.x_mm + reach] = False
+        reach, x, y = int(20 + 3 * spill.area_mm2**0.5), round(spill.x_mm), round(spill.y_mm)
+        far[max(0, y - reach) : y + reach, max(0, x - reach) : x + reach] = False
     assert per_mm2[far].max() == 0
