@@ -26,6 +26,7 @@ class _Seen:
 
     kinds: list[str] = field(default_factory=list)
     total_ul: float = 0.0
+    held_ul: float = 0.0
     free_at_s: float = 0.0
     extracted: bool = False
 
@@ -126,12 +127,18 @@ def _target(case: _Case, step: Step, target: Target, now: float) -> Iterator[str
     if now < seen.free_at_s - _SLACK_S:
         yield f"{where}: {step.operation} at {now:g} s, but it must rest until {seen.free_at_s:g} s"
     seen.extracted = step.operation == "extract"
+    if seen.extracted:
+        seen.held_ul = 0.0
     if step.operation != "dose":
         if target.volume_ul != 0:
             yield f"{where}: a volume without dosing"
         return
     seen.kinds.append(step.kind)
     seen.total_ul += target.volume_ul
+    seen.held_ul += target.volume_ul
+    hold = case.chemistry.floor.application_ul
+    if seen.held_ul > hold + _SLACK_UL:
+        yield f"{where}: it would hold {seen.held_ul:g} µL; more than {hold:g} runs into the next"
     yield from _volume(case, step, target, where)
 
 
@@ -144,7 +151,7 @@ def _volume(case: _Case, step: Step, target: Target, where: str) -> Iterator[str
         return
     if volume < valve.least_ul - _SLACK_UL:
         yield f"{where}: {volume:g} µL is less than its valve can give"
-    most = max(valve.least_ul, case.area_mm2[target.row, target.col] * agent.ul_per_mm2.value)
+    most = max(valve.least_ul, case.profile.even_ul, case.area_mm2[target.row, target.col] * agent.ul_per_mm2.value)
     if volume > most + _SLACK_UL:
         yield f"{where}: {volume:g} µL for a stain that takes {most:g}"
 

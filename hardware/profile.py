@@ -87,6 +87,7 @@ class Profile:
         travel_mm_s, accel_mm_s2: of both axes.
         fume_extraction: vapour of flammable agents is drawn off.
         shot_end: how a shot ends by itself; `shot_mm_s`: speed of a shot given in motion; `relay_ms`: the relay's time.
+        even_ul: least shot that wets a whole cell evenly, seen on cloth; less leaves it in patches, too thin to work.
         valves: by agent. vacuum, tamper: None = the machine has none.
     """
 
@@ -101,6 +102,7 @@ class Profile:
     shot_end: ShotEnd
     shot_mm_s: float
     relay_ms: float
+    even_ul: float
     valves: dict[str, Valve]
     vacuum: Tool | None
     tamper: Tool | None
@@ -152,6 +154,7 @@ def load(path: Path) -> Profile:
         shot_end=end,
         shot_mm_s=shot.number("speed_mm_s", 0.1, 500) if end is ShotEnd.MOTION else 0.0,
         relay_ms=shot.number("relay_ms", 1, 5000) if end is ShotEnd.RELAY else 0.0,
+        even_ul=shot.number("even_ul", 0, SHOT_UL) if shot.has("even_ul") else 0.0,
         valves={valve.agent: valve for valve in valves},
         vacuum=_tool(top, "vacuum"),
         tamper=_tool(top, "tamper"),

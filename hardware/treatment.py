@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 from hardware.chemistry import Agent, Chemistry, HandOver, Reason, Treatment
@@ -29,17 +31,19 @@ class _Group:
     touches: frozenset[str] = frozenset()
 
     def doses(self, profile: Profile, most_ul: float) -> dict[str, dict[Cell, float]]:
-        """Agent -> cell -> volume of one application: by stained area, within what the valve and the cell can take."""
+        """Agent -> cell -> volume of one application: by stained area, within what valve, nozzle and cell can take.
+
+        A shot wets its whole cell, so a few stained mm² still need what wets a cell evenly.
+        """
         assert isinstance(self.fate, Treatment)
-        return {
-            agent.name: {
-                cell: round(
-                    min(most_ul, max(profile.valves[agent.name].least_ul, area * agent.ul_per_mm2.value)), _UL_DIGITS
-                )
+        doses = {}
+        for agent in self.fate.agents:
+            least = max(profile.valves[agent.name].least_ul, profile.even_ul)
+            doses[agent.name] = {
+                cell: round(min(most_ul, max(least, area * agent.ul_per_mm2.value)), _UL_DIGITS)
                 for cell, area in self.area_mm2.items()
             }
-            for agent in self.fate.agents
-        }
+        return doses
 
     def total_ul(self, profile: Profile, most_ul: float) -> dict[Cell, float]:
         """Cell -> all that it gets, passes included."""
@@ -184,7 +188,7 @@ def _lacks(agent: Agent, profile: Profile, most_ul: float) -> str | None:
     valve = profile.valves.get(agent.name)
     if valve is None:
         return f"no valve holds {agent.name}"
-    if agent.extract and profile.vacuum is None:
+    if profile.vacuum is None:
         return f"{agent.name} must be extracted, and there is no vacuum"
     if agent.flammable and not profile.fume_extraction:
         return f"{agent.name} is flammable, and there is no fume extraction"
@@ -222,24 +226,35 @@ def _blot(n: int, group: _Group, grid: Grid) -> Blot:
 
 
 def _chain(group: _Group, blot: Blot, profile: Profile, chemistry: Chemistry) -> Iterable[Job]:
-    """A blot's jobs in order: each application doses, tamps, rests, extracts."""
+    """A blot's jobs in order: each application doses, tamps, rests, and is extracted before a cell holds too much."""
+    most_ul = chemistry.floor.application_ul
+    doses = group.doses(profile, most_ul)
+    nothing = dict.fromkeys(blot.cells, 0.0)
+    applications = _applications(group)
+    held_ul, order = 0.0, count()
+    for n, (agent, number) in enumerate(applications):
+        tamps = agent.agitation == "tamp" and profile.tamper is not None
+        dwell = agent.dwell_s.value if agent.dwell_s else 0.0
+        yield Job(blot.id, next(order), "dose", agent, number, 0.0 if tamps else dwell, doses[agent.name])
+        if tamps:
+            yield Job(blot.id, next(order), "tamp", agent, number, dwell, nothing)
+        held_ul += max(doses[agent.name].values())
+        following = applications[n + 1][0].name if n + 1 < len(applications) else None
+        if agent.extract or following is None or held_ul + max(doses[following].values()) > most_ul:
+            yield Job(blot.id, next(order), "extract", agent, number, 0.0, nothing)
+            held_ul = 0.0
+
+
+def _applications(group: _Group) -> list[tuple[Agent, int]]:
+    """Agents in order, passes unrolled, each with the how manieth time it is given."""
     assert isinstance(group.fate, Treatment)
-    doses = group.doses(profile, chemistry.floor.application_ul)
-    order = 0
-    given: dict[str, int] = {}
+    given: Counter[str] = Counter()
+    found = []
     for agent in group.fate.agents:
         for _ in range(_passes(agent)):
-            number = given[agent.name] = given.get(agent.name, 0) + 1
-            tamps = agent.agitation == "tamp" and profile.tamper is not None
-            dwell = agent.dwell_s.value if agent.dwell_s else 0.0
-            yield Job(blot.id, order, "dose", agent, number, 0.0 if tamps else dwell, doses[agent.name])
-            if tamps:
-                order += 1
-                yield Job(blot.id, order, "tamp", agent, number, dwell, dict.fromkeys(blot.cells, 0.0))
-            if agent.extract:
-                order += 1
-                yield Job(blot.id, order, "extract", agent, number, 0.0, dict.fromkeys(blot.cells, 0.0))
-            order += 1
+            given[agent.name] += 1
+            found.append((agent, given[agent.name]))
+    return found
 
 
 def _passes(agent: Agent) -> int:

@@ -106,6 +106,7 @@ def test_a_good_plan_passes(plan: Plan, bench: Profile) -> None:
         ("totals", target(volume_ul=2.0)),
         ("totals", lambda plan: replace(plan, totals=replace(plan.totals, agent_ul={}))),
         ("not extracted", lambda plan: replace(plan, steps=plan.steps[:-1])),
+        ("runs into the next", lambda plan: replace(plan, steps=tuple(s for s in plan.steps if s.operation == "dose"))),
         ("each once", lambda plan: replace(plan, handed_over=())),
         ("each once", lambda plan: replace(plan, blots=plan.blots[1:])),
         ("those of the blots", lambda plan: replace(plan, blots=plan.blots[1:])),

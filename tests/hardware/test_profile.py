@@ -53,6 +53,7 @@ def test_a_sweep_lasts_as_long_as_the_shot(tmp_path: Path) -> None:
         ("each agent once", '"tannin_formula"', '"water"'),
         ("lower speed_mm_s or raise", "least_ul = 2", "least_ul = 0.1"),
         ("lower speed_mm_s", "speed_mm_s = 10", "speed_mm_s = 30"),
+        ("even_ul", "speed_mm_s = 10", "speed_mm_s = 10\neven_ul = 51"),
     ],
 )
 def test_a_wrong_profile_is_refused_with_the_reason(said: str, old: str, new: str, tmp_path: Path) -> None:
