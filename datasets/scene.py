@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,8 @@ class Scene:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def save(scene: Scene, folder: Path, name: str, *, lossless: bool = True) -> None:
-    """Write `NAME.png|.jpg`, `NAME.truth.png` (16-bit: id; coverage; source + ignore) and `NAME.json` into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    bgr = scene.image[:, :, ::-1]
-    if lossless:
-        cv2.imwrite(str(folder / f"{name}.png"), bgr)
-    else:
-        options = [cv2.IMWRITE_JPEG_QUALITY, 97, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-        cv2.imwrite(str(folder / f"{name}.jpg"), bgr, options)
+def encoded(scene: Scene, *, lossless: bool = True) -> dict[str, bytes]:
+    """A scene as files by their endings: `png` or `jpg`, `truth.png` (16 bit: id; coverage; source, ignore), `json`."""
     truth = np.stack(
         [
             scene.stain_id.astype(np.uint16),
@@ -66,9 +59,52 @@ def save(scene: Scene, folder: Path, name: str, *, lossless: bool = True) -> Non
         ],
         axis=-1,
     )
-    cv2.imwrite(str(folder / f"{name}.truth.png"), truth)
+    jpeg = [cv2.IMWRITE_JPEG_QUALITY, 97, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    ending, options = ("png", []) if lossless else ("jpg", jpeg)
     record = {"schema": "spotgrid.scene/v1", "stains": [asdict(s) for s in scene.stains], "meta": scene.meta}
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    return {
+        ending: cv2.imencode(f".{ending}", scene.image[:, :, ::-1], options)[1].tobytes(),
+        "truth.png": cv2.imencode(".png", truth)[1].tobytes(),
+        "json": (json.dumps(record, indent=1) + "\n").encode(),
+    }
+
+
+def decoded(files: Mapping[str, bytes], name: str) -> Scene:
+    """What `encoded` gave, by endings; `name` is for messages.
+
+    Raises:
+        ValueError: a file of the scene is missing or not readable; the message names it.
+    """
+    picture, layers = (_picture(files.get(e), f) for e, f in ((_ending(files), 1), ("truth.png", -1)))
+    if picture is None or layers is None or "json" not in files:
+        raise ValueError(f"{name}: picture, .truth.png or .json missing or damaged; render the set again")
+    truth = np.asarray(layers, np.uint16)
+    record = json.loads(files["json"])
+    return Scene(
+        image=np.ascontiguousarray(picture[:, :, ::-1], np.uint8),
+        coverage=truth[:, :, 1].astype(np.float32) / 65535.0,
+        stain_id=truth[:, :, 0].astype(np.int16),
+        source=(truth[:, :, 2] & 0xFF).astype(np.uint8),
+        ignore=(truth[:, :, 2] >> 8) > 0,
+        stains=tuple(Stain(**s) for s in record["stains"]),
+        meta=record["meta"],
+    )
+
+
+def _ending(files: Mapping[str, bytes]) -> str:
+    return "png" if "png" in files else "jpg"
+
+
+def _picture(data: bytes | None, flag: int) -> NDArray[Any] | None:
+    """Decoded, or None where there is nothing to decode; `flag`: 1 = 8-bit BGR, -1 = as it is."""
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
+
+
+def save(scene: Scene, folder: Path, name: str, *, lossless: bool = True) -> None:
+    """Write the files of `encoded` into `folder` as `NAME.ENDING`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending, data in encoded(scene, lossless=lossless).items():  # the description last: it says that all is there
+        (folder / f"{name}.{ending}").write_bytes(data)
 
 
 def load(folder: Path, name: str) -> Scene:
@@ -77,22 +113,8 @@ def load(folder: Path, name: str) -> Scene:
     Raises:
         ValueError: a file of the scene is missing or not readable; the message names it.
     """
-    picture = next((p for p in (folder / f"{name}.png", folder / f"{name}.jpg") if p.is_file()), None)
-    bgr = cv2.imread(str(picture), cv2.IMREAD_COLOR) if picture else None
-    layers = cv2.imread(str(folder / f"{name}.truth.png"), cv2.IMREAD_UNCHANGED)
-    if bgr is None or layers is None:
-        raise ValueError(f"{folder / name}: picture or .truth.png missing or damaged; render the set again")
-    truth = np.asarray(layers, np.uint16)
-    record = json.loads((folder / f"{name}.json").read_text())
-    return Scene(
-        image=np.ascontiguousarray(bgr[:, :, ::-1], np.uint8),
-        coverage=truth[:, :, 1].astype(np.float32) / 65535.0,
-        stain_id=truth[:, :, 0].astype(np.int16),
-        source=(truth[:, :, 2] & 0xFF).astype(np.uint8),
-        ignore=(truth[:, :, 2] >> 8) > 0,
-        stains=tuple(Stain(**s) for s in record["stains"]),
-        meta=record["meta"],
-    )
+    paths = {ending: folder / f"{name}.{ending}" for ending in ("png", "jpg", "truth.png", "json")}
+    return decoded({e: path.read_bytes() for e, path in paths.items() if path.is_file()}, str(folder / name))
 
 
 def names(folder: Path) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +14,23 @@ import pytest
 
 from datasets.pictures import SPLITS, Pool
 from datasets.render import main
-from datasets.scene import names
+from datasets.scene import load, names
+from datasets.shards import read_shards, write_shard
 from datasets.testset import LOCK, difference, digest, iter_scenes, load_spec
 
 
-def test_the_command_writes_scenes_and_a_sheet_and_continues(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe = tmp_path / "recipe.toml"
+@pytest.fixture
+def small(tmp_path: Path) -> list[str]:
+    """Options of scenes that take no time."""
+    recipe = tmp_path / "small.toml"
     recipe.write_text("size_mm = 40\nclean_share = 0.0\npictures = {}\n")
-    call = ["--out", str(tmp_path / "set"), "--recipe", str(recipe), "--seed", "3"]
+    return ["--recipe", str(recipe)]
+
+
+def test_the_command_writes_scenes_and_a_sheet_and_continues(
+    tmp_path: Path, small: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["--out", str(tmp_path / "set"), *small, "--seed", "3"]
     assert main([*call, "--count", "2"]) == 0
     first = (tmp_path / "set" / "train-3-000000.png").read_bytes()
     assert main([*call, "--count", "3", "--sheet"]) == 0
@@ -38,6 +46,9 @@ def test_the_command_writes_scenes_and_a_sheet_and_continues(
         (["--count", "0"], "count must be 1 or more"),
         (["--data", "no/such/folder"], "not found"),
         (["--seed", "70000"], "65535"),
+        (["--jobs", "0"], "1 or more"),
+        (["--count", "5", "--shards", "2"], "multiples"),
+        (["--count", "2", "--shards", "2", "--sheet"], "loose files"),
     ],
 )
 def test_a_wrong_call_exits_2(
@@ -110,3 +121,55 @@ def test_the_lock_tolerates_rounding_and_nothing_else() -> None:
 def test_parts_that_need_pictures_say_so() -> None:
     with pytest.raises(ValueError, match="needs pictures of kind"):
         list(iter_scenes(load_spec(), None, share=0.001))
+
+
+def test_shards_hold_the_scenes_that_loose_files_hold(tmp_path: Path, small: list[str]) -> None:
+    assert main(["--out", str(tmp_path / "loose"), *small, "--count", "4"]) == 0
+    call = ["--out", str(tmp_path / "shards"), *small, "--count", "4", "--shards", "2", "--jobs", "1"]
+    assert main(call) == 0
+    paths = sorted((tmp_path / "shards").iterdir())
+    assert [path.name for path in paths] == ["train-0-000000.tar", "train-0-000001.tar"]
+    found = dict(read_shards(paths))
+    assert list(found) == list(names(tmp_path / "loose"))
+    for name, scene in found.items():
+        loose = load(tmp_path / "loose", name)
+        assert np.array_equal(scene.image, loose.image)
+        assert np.array_equal(scene.coverage, loose.coverage)
+        assert scene.stains == loose.stains
+    (tmp_path / "unpacked").mkdir()
+    with tarfile.open(paths[1]) as tar:
+        tar.extractall(tmp_path / "unpacked", filter="data")
+    assert list(names(tmp_path / "unpacked")) == list(found)[2:]
+
+
+def test_a_set_in_shards_goes_on_where_it_was_cut(tmp_path: Path, small: list[str]) -> None:
+    out = tmp_path / "set"
+    call = ["--out", str(out), *small, "--count", "2", "--shards", "1"]
+    assert main(call) == 0
+    first, second = (path.read_bytes() for path in sorted(out.iterdir()))
+    (out / "train-0-000000.tar").write_bytes(b"kept")
+    (out / "train-0-000001.tar").unlink()
+    assert main(call) == 0
+    assert (out / "train-0-000000.tar").read_bytes() == b"kept"
+    assert (out / "train-0-000001.tar").read_bytes() == second
+    assert first != second
+
+
+def test_a_shard_that_is_not_whole_is_told(tmp_path: Path) -> None:
+    (tmp_path / "no.tar").write_bytes(b"not a tar file" * 99)
+    with pytest.raises(ValueError, match=r"no\.tar: no whole tar file"):
+        list(read_shards([tmp_path / "no.tar"]))
+    write_shard(tmp_path / "half.tar", [("a", {"json": b"{}"})])
+    with pytest.raises(ValueError, match=r"half\.tar: a: picture"):
+        list(read_shards([tmp_path / "half.tar"]))
+    with pytest.raises(ValueError, match="no dot"):
+        write_shard(tmp_path / "x.tar", [("a.b", {})])
+    assert not (tmp_path / "x.tar").exists()
+
+
+@pytest.mark.slow
+def test_processes_render_what_one_renders(tmp_path: Path, small: list[str]) -> None:
+    for jobs in ("1", "2"):
+        assert main(["--out", str(tmp_path / jobs), *small, "--count", "8", "--shards", "4", "--jobs", jobs]) == 0
+    one, two = ([path.read_bytes() for path in sorted((tmp_path / jobs).iterdir())] for jobs in ("1", "2"))
+    assert one == two
