@@ -150,8 +150,10 @@ class SimulatedTable:
         hold = np.float32(cloth.response.capacity_ul_per_mm2)
         wet = np.log1p(-np.float32(cloth.response.wet_darkens) * np.minimum(cloth.wet[window] / hold, 1))
         flat = extra[..., None] * self._tint[window] + wet[..., None]
-        light = self._clean_log[px] + self._stain_log[px] * _up(kept)[..., None] + _up(flat)
-        self._picture[px] = np.clip(np.rint(np.exp(light) - 1), 0, 255).astype(np.uint8)
+        light = self._stain_log[px] * _up(kept)[..., None]
+        light += self._clean_log[px]
+        light += _up(flat)
+        self._picture[px] = cv2.convertScaleAbs(cv2.exp(light), beta=-1.0)  # rounds, and saturates
 
 
 class TableCamera:
