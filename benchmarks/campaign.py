@@ -74,6 +74,11 @@ CAMPAIGNS: Final = (
         reduced=("--garments", "2"), judges=True,
     ),
     Campaign(
+        "benchmarks.rig.midshot", "rig-midshot.json",
+        "host killed, host hung, door and cycle start in mid-shot, 100 each over a pty: no valve open beyond its shot",
+        reduced=("--each", "1"),
+    ),
+    Campaign(
         "benchmarks.rig.stream", "rig-stream.json",
         "10,000 lines streamed to the simulated controller over a pty: every line answered, no byte lost",
         reduced=("--lines", "200"),
