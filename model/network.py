@@ -25,6 +25,8 @@ from model.taxonomy import CHEMISTRIES
 
 CONTEXT = 32  # channels handed from a coarser level to the next
 STRIDE = 4
+MIRRORS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (3,)), 4: ((), (3,), (2,), (2, 3))}
+"""Axes of (N, C, H, W) that are turned about, for each look of so many views."""
 _DARK = 0.02  # of full light: the noise of a darker px is no ratio
 
 
@@ -114,6 +116,31 @@ class SpotNet(nn.Module):
         stain = self.stain(x4) + self.trust * 8.0 * _up(context[:, :1], 2)
         kind = self.chemistry(self.kind(x8 + F.avg_pool2d(x4, 2)))  # a blot's: no mm² has one of its own
         return stain, _up(kind, 2), torch.cat([stain / 8.0, self.features(x4)], dim=1)
+
+
+class Mirrored(nn.Module):
+    """A network that also looks at each picture's mirror images, and says the mean: so many times the work.
+
+    Args:
+        network: SpotNet, or another of its contract.
+        views: 2 = as it is and left to right; 4 = also upside down, and both.
+    """
+
+    def __init__(self, network: nn.Module, views: int) -> None:
+        super().__init__()
+        self.network = network
+        self.turns = MIRRORS[views]
+
+    def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+        """As the network's own."""
+        looks = [
+            [_flip(t, turn) for t in self.network(_flip(image, turn), _flip(context, turn))] for turn in self.turns
+        ]
+        return tuple(torch.stack(said).mean(0) for said in zip(*looks, strict=True))
+
+
+def _flip(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return x.flip(axes) if axes else x
 
 
 def _drop_beyond_stride_16(encoder: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints: everything a run needs to go on, and the network alone for everybody else.
 
 python -m training.checkpoint runs/mine/last.pt mine.pt    # the averaged weights alone, a quarter of the file
+python -m training.checkpoint runs/mine/last.pt runs/mine-m/last.pt --views 4    # what looks at each place four times
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from model.architectures import DEFAULT, build
+from model.network import MIRRORS, Mirrored
 
 
 @dataclass
@@ -81,12 +83,13 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def load_network(path: Path, *, ema: bool = True) -> nn.Module:
-    """The network of a checkpoint in eval mode; `ema`: its averaged weights."""
+    """The network of a checkpoint in eval mode; `ema`: its averaged weights. With `views` it looks so many times."""
     data = read(path)
     config = data["config"]
     network = build(config.get("network", DEFAULT), config["encoder"], config["width"])
     network.load_state_dict(data["ema" if ema else "model"])
-    return network.eval()
+    views = data.get("views", 1)
+    return (network if views == 1 else Mirrored(network, views)).eval()
 
 
 def start_from(network: nn.Module, path: Path) -> None:
@@ -107,15 +110,20 @@ def start_from(network: nn.Module, path: Path) -> None:
     )
 
 
-def slim(path: Path, out: Path) -> None:
+def slim(path: Path, out: Path, views: int = 1) -> None:
     """Write a checkpoint's averaged weights alone: enough to export, and for `init=` of another run.
+
+    Args:
+        path, out: from where, and where to.
+        views: how many times what is exported from it looks at each place, see `model.network.Mirrored`.
 
     Raises:
         ValueError: not a checkpoint.
     """
     data = read(path)
     kept = {key: data[key] for key in ("schema", "step", "best", "ema")}
-    torch.save(kept | {"config": without_folders(data["config"])}, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(kept | {"config": without_folders(data["config"]), "views": views}, out)
 
 
 def without_folders(config: dict[str, Any]) -> dict[str, Any]:
@@ -132,9 +140,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("checkpoint", type=Path, help="a run's last.pt or best.pt")
     parser.add_argument("out", type=Path, help="the file to write")
+    parser.add_argument(
+        "--views", type=int, choices=MIRRORS, default=1, help="how often it looks at each place (default 1)"
+    )
     args = parser.parse_args(argv)
     try:
-        slim(args.checkpoint, args.out)
+        slim(args.checkpoint, args.out, args.views)
     except (ValueError, OSError) as error:
         print(f"training.checkpoint: {error}", file=sys.stderr)
         return 1

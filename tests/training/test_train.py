@@ -177,9 +177,19 @@ def test_a_slim_checkpoint_holds_the_averaged_weights_alone(tiny_run: Path, tmp_
     assert checkpoint_main([str(tiny_run / "last.pt"), str(tmp_path / "slim.pt")]) == 0
     whole, slim = load_network(tiny_run / "last.pt"), load_network(tmp_path / "slim.pt")
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), slim.state_dict().values(), strict=True))
-    assert set(read(tmp_path / "slim.pt")) == {"schema", "config", "step", "best", "ema"}
+    assert set(read(tmp_path / "slim.pt")) == {"schema", "config", "step", "best", "ema", "views"}
     assert read(tmp_path / "slim.pt")["config"]["scenes"] == "train"  # no machine's folders
     assert checkpoint_main([str(tmp_path / "none.pt"), str(tmp_path / "x.pt")]) == 1
+
+
+@torch.no_grad()
+def test_a_network_of_four_views_says_the_same_of_a_mirrored_picture(tiny_run: Path, tmp_path: Path) -> None:
+    assert checkpoint_main([str(tiny_run / "last.pt"), str(tmp_path / "m" / "last.pt"), "--views", "4"]) == 0
+    one, four = load_network(tiny_run / "last.pt"), load_network(tmp_path / "m" / "last.pt")
+    image, context = torch.rand(1, 3, 64, 96), torch.zeros(1, CONTEXT, 8, 12)
+    for flat, mirrored in zip(four(image, context), four(image.flip(3), context), strict=True):
+        assert torch.allclose(flat, mirrored.flip(3), atol=1e-5)
+    assert not torch.allclose(one(image, context)[0], one(image.flip(3), context)[0].flip(3), atol=1e-5)
 
 
 def test_bf16_learns_with_depthwise_convolutions_in_fp32(scenes: Path, tmp_path: Path) -> None:
