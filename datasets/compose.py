@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from datasets.light import light_field
 from datasets.noise import F32, log_uniform
 from datasets.pictures import Pool
 from datasets.scene import Scene, Stain
-from datasets.stains import OPTICS, Mark, lay, soak
+from datasets.stains import OPTICS, Mark, Optics, lay, soak
 from datasets.truth import MM, Truth, contrast, to_mm
 from model.taxonomy import SOURCE_NAMES, SOURCES
 
@@ -54,8 +55,8 @@ class Recipe:
         return Recipe(**changes)
 
 
-def render_scene(recipe: Recipe, pool: Pool, seed: int) -> Scene:
-    """Render one scene: the same recipe, pool and seed give the same bytes.
+def render_scene(recipe: Recipe, pool: Pool, seed: int, optics: Mapping[str, Optics] = OPTICS) -> Scene:
+    """Render one scene: the same recipe, pool, seed and optics give the same bytes.
 
     Returns:
         A `Scene` of ceil(size_mm / 10) cells a side.
@@ -71,11 +72,13 @@ def render_scene(recipe: Recipe, pool: Pool, seed: int) -> Scene:
     if rng.random() >= recipe.clean_share:
         low, high = recipe.stains
         for number in range(1, int(np.exp(rng.uniform(np.log(low), np.log(high + 0.99)))) + 1):
-            _add_stain(rng, recipe, number, ground, stained, factor, shot, truth)
+            _add_stain(rng, recipe, optics, number, ground, stained, factor, shot, truth)
     image = cam.expose(rng, stained * factor + added, shot)
     if shot.grey:
         notes["grey"] = True
     notes |= {"split": pool.split, "seed": seed, "camera": asdict(shot)}
+    if own := {source: asdict(one) for source, one in optics.items() if one != OPTICS[source]}:
+        notes["optics"] = own
     return Scene(image, truth.coverage, truth.stain_id, truth.source, truth.fringe, tuple(truth.stains), notes)
 
 
@@ -145,6 +148,7 @@ def _camera(rng: np.random.Generator, recipe: Recipe, taken: float | None) -> ca
 def _add_stain(
     rng: np.random.Generator,
     recipe: Recipe,
+    table: Mapping[str, Optics],
     number: int,
     ground: _Ground,
     stained: F32,
@@ -155,7 +159,7 @@ def _add_stain(
     """Draw one stain into `stained` and `truth`; a stain that found no cloth under it leaves no trace."""
     for attempt in range(6):
         source, shape, area = _choose(rng, recipe, shot)
-        optics = OPTICS[source]
+        optics = table[source]
         mark = lay(rng, shape, area, optics, sharp=bool(rng.random() < 0.3))
         placed = _place(rng, mark, ground)
         if placed is None:

@@ -27,10 +27,12 @@ from typing import Final, NamedTuple
 
 import cv2
 
+from datasets.absorbance import load_optics
 from datasets.compose import Recipe, render_scene
 from datasets.pictures import SPLITS, Pool
 from datasets.scene import encoded, save
 from datasets.shards import write_shard
+from datasets.stains import OPTICS, Optics
 from datasets.truth import MM
 
 SEEDS_PER_SPLIT = {"train": 0, "val": 1 << 40, "test": 1 << 41}
@@ -48,6 +50,7 @@ class Order:
     split: str
     seed: int
     out: Path
+    optics: dict[str, Optics]
     lossless: bool
     packed: bool  # hand the files back instead of writing them
 
@@ -71,7 +74,7 @@ def render_one(index: int, order: Order) -> Rendered:
         return Rendered(index, 0.0, {})
     started = time.perf_counter()
     first = SEEDS_PER_SPLIT[order.split] + (order.seed << 24)
-    scene = render_scene(order.recipe, _pool(order.data, order.split), first + index)
+    scene = render_scene(order.recipe, _pool(order.data, order.split), first + index, order.optics)
     files = encoded(scene, lossless=order.lossless) if order.packed else {}
     if not order.packed:
         save(scene, order.out, name, lossless=order.lossless)
@@ -134,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, help="folder of real clean pictures (docs/data.md); none: procedural cloth only"
     )
     p.add_argument("--recipe", type=Path, help="TOML file with keys of datasets.compose.Recipe")
+    p.add_argument("--optics", type=Path, metavar="TOML", help="what sources do to light, by datasets.absorbance")
     p.add_argument("--jobs", type=int, default=usable_cores(), help="processes (default: one a core)")
     p.add_argument("--jpeg", action="store_true", help="JPEG of quality 97 instead of PNG: a quarter of the room")
     p.add_argument(
@@ -159,7 +163,8 @@ def _order(args: argparse.Namespace) -> Order:
         )
     recipe = Recipe.from_dict(tomllib.loads(args.recipe.read_text())) if args.recipe else Recipe()
     Pool(args.data, args.split)
-    return Order(recipe, args.data, args.split, args.seed, args.out, not args.jpeg, args.shards is not None)
+    optics = load_optics(args.optics) if args.optics else OPTICS
+    return Order(recipe, args.data, args.split, args.seed, args.out, optics, not args.jpeg, args.shards is not None)
 
 
 def crops_of(recipe: Recipe) -> float:

@@ -231,6 +231,9 @@ def _grains(rng: np.random.Generator, h: int, w: int, strength: float) -> F32:
     return np.asarray(np.clip(1.0 + strength * rng.uniform(0.5, 1.5) * speckle, 0.25, 2.5), dtype=np.float32)
 
 
+_SHEEN = 0.02  # of a wet film on dark cloth, at most
+
+
 @dataclass(frozen=True)
 class Draw:
     """The optics of one stain: what `Optics` leaves open, decided. Triples are linear RGB."""
@@ -242,10 +245,11 @@ class Draw:
     hiding: float = 0.0
 
 
-def typical(optics: Optics) -> Draw:
+def typical(optics: Optics, cloth: F32) -> Draw:
     """A source as its table has it, nothing drawn: for scenes built by hand and for measuring."""
     paste = None if optics.paste is None else np.asarray(optics.paste, np.float32)
-    return Draw(np.asarray(optics.absorbance, np.float32), optics.wet, 0.0, paste, optics.hiding)
+    sheen = _SHEEN / 2 if _shines(optics, cloth) else 0.0
+    return Draw(np.asarray(optics.absorbance, np.float32), optics.wet, sheen, paste, optics.hiding)
 
 
 def varied(rng: np.random.Generator, optics: Optics, cloth: F32) -> Draw:
@@ -254,12 +258,16 @@ def varied(rng: np.random.Generator, optics: Optics, cloth: F32) -> Draw:
     a = np.asarray(choices[rng.integers(len(choices))], np.float32)
     a = a * np.exp(rng.normal(0.0, 0.18, 3)).astype(np.float32)
     wet = optics.wet * rng.uniform(0.6, 1.4) if optics.wet > 0 else 0.0
-    dark = optics.wet > 0 and float(cloth.mean()) < 0.06  # already dark: the film's sheen is what one sees
-    sheen = rng.uniform(0.0, 0.02) if dark else 0.0
+    sheen = rng.uniform(0.0, _SHEEN) if _shines(optics, cloth) else 0.0
     if optics.paste is None:
         return Draw(a, wet, sheen)
     own = np.asarray(optics.paste, np.float32) * np.exp(rng.normal(0.0, 0.12, 3)).astype(np.float32)
     return Draw(a, wet, sheen, own, optics.hiding * rng.uniform(0.6, 1.6))
+
+
+def _shines(optics: Optics, cloth: F32) -> bool:
+    """Whether a wet film's sheen is what one sees: the cloth is dark already."""
+    return optics.wet > 0 and float(cloth.mean()) < 0.06
 
 
 def soak(rng: np.random.Generator, cloth: F32, density: F32, optics: Optics, strength: float) -> F32:

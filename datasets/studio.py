@@ -191,7 +191,7 @@ class Studio:
             return
         (y0, x0, y1, x1), density, outline, fringe = cut
         window = np.s_[y0:y1, x0:x1]
-        after = soaked(stained[window], density, typical(optics), spill.strength)
+        after = soaked(stained[window], density, typical(optics, stained[window]), spill.strength)
         delta_e = contrast(clean[window] * factor[window], after * factor[window], outline)
         stained[window] = after
         area = float(outline.sum()) / MM**2

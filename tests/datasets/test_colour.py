@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datasets.colour import delta_e_2000, to_lab, to_linear, to_srgb
+from datasets.colour import delta_e_2000, exact_lab, from_lab, to_lab, to_linear, to_srgb
 
 # Sharma, Wu, Dalal 2005, table 1: pairs chosen to catch every discontinuity of the formula.
 SHARMA = [
@@ -42,3 +42,11 @@ def test_srgb_and_linear_light_are_inverse() -> None:
 def test_white_and_black_have_their_lightness() -> None:
     lab = to_lab(np.array([[[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]], np.float32))
     np.testing.assert_allclose(lab[0, :, 0], [100.0, 0.0], atol=0.1)
+
+
+def test_the_formula_and_the_table_say_the_same_lab_and_it_comes_back() -> None:
+    light = np.random.default_rng(0).random((50, 40, 3), dtype=np.float32)
+    lab = exact_lab(light)
+    assert float(delta_e_2000(to_lab(light), lab).max()) < 0.5
+    np.testing.assert_allclose(from_lab(lab), light, atol=1e-5)
+    np.testing.assert_allclose(exact_lab(np.ones(3)), [100.0, 0.0, 0.0], atol=0.02)
