@@ -114,11 +114,16 @@ class Level:
         shape = [(end - first) // CONTEXT_STRIDE for first, end in spans]
         if tile.told is None:
             return np.zeros((1, self._info.channels, *shape), dtype=np.float32)
-        places = [
-            np.clip((first // 2 - told) // STRIDE + np.arange(length), 0, have - 1)
-            for (first, _), told, length, have in zip(spans, tile.told_from, shape, tile.told.shape[1:], strict=True)
-        ]
-        return tile.told[None][:, :, places[0][:, None], places[1]]
+        y, x = (slice(at, at + n) for at, n in zip(self._told_at(spans, tile), shape, strict=True))
+        told = tile.told[:, y, x]
+        beyond = shape[0] - told.shape[1], shape[1] - told.shape[2]  # a finer tile's last step may end past a coarser's
+        if any(beyond):
+            told = np.pad(told, ((0, 0), (0, beyond[0]), (0, beyond[1])), mode="edge")
+        return told[None]
+
+    def _told_at(self, spans: tuple[tuple[int, int], tuple[int, int]], tile: Tile) -> list[int]:
+        """First row and column of a tile's context among the coarser tile's features."""
+        return [(first // 2 - told) // STRIDE for (first, _), told in zip(spans, tile.told_from, strict=True)]
 
     def inner(self, tile: Tile) -> tuple[slice, slice]:
         """Rows and columns of the outputs over the tile's own square, as far as it lies on the canvas."""
