@@ -6,6 +6,7 @@ signs permits; `session.json` is what a restart must know beside the journal.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -101,12 +102,17 @@ class StateFolder:
     # What it does.
 
     def tell(self, status: Status) -> None:
-        """Write the status. A disk that refuses is no reason to stop: the journal is what counts."""
-        document = {"schema": SCHEMA, **asdict(status)}
+        """Write the status. A disk that refuses is no reason to stop: the journal is what counts.
+
+        A full disk has room in the old file still, so that `rig status` tells what happened.
+        """
+        file, text = self.path / "status.json", json.dumps({"schema": SCHEMA, **asdict(status)})
         try:
-            _replace(self.path / "status.json", json.dumps(document), sync=False)
+            _replace(file, text, sync=False)
         except OSError:
-            return
+            with contextlib.suppress(OSError), file.open("r+", encoding="utf-8") as old:
+                old.write(text)
+                old.truncate()
 
     def status(self) -> Status:
         """What the rig last said.
