@@ -108,6 +108,12 @@ CAMPAIGNS: Final = (
         bench=True,
     ),
     Campaign(
+        "benchmarks.render.measure", "render.json",
+        "crops that a core renders in a second, and whether training waits for its scenes",
+        reduced=("--scenes", "2", "--steps", "1", "--network", "unet", "--encoder", "timm:test_resnet", "--out", "-"),
+        bench=True,
+    ),
+    Campaign(
         "benchmarks.savings.million", "savings-million.json",
         "100,000 draws, and the report on a ledger of a million garments",
         reduced=("--copies", "1"), bench=True,
