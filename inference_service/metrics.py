@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -34,6 +35,9 @@ class Metrics:
         self._tracing = tracing or Tracing()
         self.registry = CollectorRegistry()
         own = self.registry
+        # What every call counts is looked up by its labels once: each look takes longer than counting.
+        self._stages: dict[str, Histogram] = {}
+        self._answered: dict[tuple[str, str, str], Counter] = {}
         self.stage_ms = Histogram(
             "spotgrid_stage_ms", "Time in a stage: read, queue, decode, detect, record, encode, total", ["stage"],
             buckets=_MS, registry=own,
@@ -61,7 +65,10 @@ class Metrics:
 
     def stage(self, name: str, seconds: float) -> None:
         """Note how long a stage took."""
-        self.stage_ms.labels(name).observe(1e3 * seconds)
+        found = self._stages.get(name)
+        if found is None:
+            found = self._stages[name] = self.stage_ms.labels(name)
+        found.observe(1e3 * seconds)
         if name != _TOTAL:  # the call's own span says that
             self._tracing.stage(name, seconds)
 
@@ -69,8 +76,18 @@ class Metrics:
         """Count a finished map."""
         self.maps.inc()
         self.age_ms.observe(stain_map.age_ms)
-        for chemistry in stain_map.chemistry.tolist():
-            self.cells.labels(CHEMISTRIES[chemistry]).inc()
+        counts = np.bincount(stain_map.chemistry, minlength=len(CHEMISTRIES)).tolist()
+        for chemistry, count in zip(CHEMISTRIES, counts, strict=True):
+            if count:
+                self.cells.labels(chemistry).inc(count)
+
+    def answered(self, protocol: str, route: str, status: str) -> None:
+        """Count a call that was answered; routes are the few that we have."""
+        labels = (protocol, route, status)
+        found = self._answered.get(labels)
+        if found is None:
+            found = self._answered[labels] = self.requests.labels(*labels)
+        found.inc()
 
     def total(self, name: str) -> float:
         """A counter summed over its labels, by its full name."""

@@ -54,7 +54,7 @@ class Pool:
 
         context = copy_context()  # the call's id and trace go along into the thread
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._threads, context.run, on_time)
+            future = asyncio.wrap_future(self._threads.submit(context.run, on_time))
         except RuntimeError:  # the threads are shut down
             self.admission.leave()
             raise ServiceError("unavailable", "the service is stopping; send this to another one", 5.0) from None

@@ -2,13 +2,16 @@
 
     python -m benchmarks.service.overhead                 # 100 rounds; writes benchmarks/results/service-overhead.json
     python -m benchmarks.service.overhead --rounds 10     # prints only
+    python -m benchmarks.service.overhead --rivals .venv-litserve/bin/python    # with LitServe beside it
 
 `spotgrid serve` runs in a process of its own with its usual settings: keys, limits, an SQLite ledger that syncs every
 map before HTTP answers it. Each round does one picture each way, one at a time, so a busy machine is busy for all; the
-overhead is the median of the differences within a round. Beside the clock stands processor time, which a busy machine
-does not stretch: what the service's process used for a call, less what the bare detector used. The network is a toy and
-the canvas small: what the service adds does not depend on how long the network takes, and a long time would bury it.
-LitServe, the rival, is measured beside it in a lock of its own, later.
+overhead is the median of the differences within a round. What a synced commit takes is the disk's and not ours: so
+each round also syncs as many bytes to the same disk by itself, and a second service has its ledger in memory. Beside
+the clock stands processor time, which a busy machine stretches less: what all of a server's processes used for a call,
+less what the bare detector used. The network is a toy and the canvas small: what is added does not depend on how long
+the network takes, and a long time would bury it. LitServe is run by its own environment's interpreter
+(benchmarks/service/rivals/serve.py); it checks no key and records nothing.
 """
 
 from __future__ import annotations
@@ -20,12 +23,10 @@ import queue
 import re
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -36,9 +37,8 @@ import httpx
 from PIL import Image
 
 from benchmarks.savings.million import ROOT, origin
+from benchmarks.service.servers import Running, litserve, processor_s, spotgrid
 from inference_service.golden import blotted
-from inference_service.keys import Keys
-from inference_service.ledger import Ledger
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2_grpc as pb_grpc
 from model.detector import Detector
@@ -46,74 +46,76 @@ from model.picture import read_picture
 from tests.model.toy_onnx import write_toy
 
 RESULT: Final = ROOT / "benchmarks" / "results" / "service-overhead.json"
-LIMITS_MS: Final = {"http": 3.0, "grpc_stream": 2.0}
+LIMITS_MS: Final = {"http": 3.0, "http_ledger_in_memory": 3.0, "grpc_stream": 2.0}
+MEMORY: Final = Path("/dev/shm")
+COMMIT_BYTES: Final = 12 * 4096
+"""What SQLite appends to its log for one map: a page for each table and index that it touches."""
 SIZE_PX: Final = (1920, 1080)
 MM_PER_PX: Final = 0.02
 COLD: Final = 5
-Call = Callable[[], None]
+Call = Callable[[], object]
 
 
 def jpeg() -> bytes:
-    """A drawn cloth with a blot, as a camera would send it."""
+    """A drawn cloth with a blot that stains most of its cells, as a camera would send it."""
     width, height = SIZE_PX
     out = BytesIO()
-    Image.fromarray(blotted(width, height, 0.5, (480.0, 270.0))).save(out, "JPEG", quality=90)
+    centre_mm = (width * MM_PER_PX / 2, height * MM_PER_PX / 2)
+    Image.fromarray(blotted(width, height, MM_PER_PX, centre_mm)).save(out, "JPEG", quality=90)
     return out.getvalue()
-
-
-@contextmanager
-def serving(folder: Path, network: Path, threads: int) -> Iterator[tuple[str, str, str, int]]:
-    """`spotgrid serve` with its usual settings; its HTTP address, its gRPC address, a key, and its process id."""
-    ports = [_free_port() for _ in range(2)]
-    ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
-    key = Keys(ledger).create(["detect", "admin"])[1]
-    ledger.close()
-    lines = [f'database_url = "sqlite:///{folder / "ledger.db"}"', f"threads = {threads}", "timeout_s = 600"]
-    lines += ["rate_per_s = 1e6", "rate_burst = 1000000", "warm_px = [320, 240]", "warm_runs = 50"]
-    lines += [f'model_path = "{network}"']
-    (folder / "service.toml").write_text("\n".join(lines))
-    words = ["serve", "--config", str(folder / "service.toml"), "--port", str(ports[0]), "--grpc-port", str(ports[1])]
-    with (folder / "log.txt").open("w") as log:
-        child = subprocess.Popen([sys.executable, "-m", "spotgrid", *words], cwd=ROOT, stderr=log)
-    try:
-        url = f"http://127.0.0.1:{ports[0]}"
-        _wait_ready(url, child)
-        yield url, f"127.0.0.1:{ports[1]}", key, child.pid
-    finally:
-        child.terminate()
-        child.wait(60)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
-def _wait_ready(url: str, child: subprocess.Popen[bytes]) -> None:
-    while child.poll() is None:
-        try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise RuntimeError(f"the service ended with {child.returncode} before it was ready")
 
 
 def bare(picture: bytes, network: Path, threads: int) -> Call:
     """The detector alone: bytes in, map out."""
     detector = Detector(network, threads)
-    return lambda: _nothing(detector.detect(read_picture(picture), mm_per_px=MM_PER_PX))
+    return lambda: detector.detect(read_picture(picture), mm_per_px=MM_PER_PX)
 
 
-def over_http(picture: bytes, client: httpx.Client, key: str) -> Call:
-    """One POST on a connection that stays open."""
-    headers, query = {"Authorization": f"Bearer {key}"}, {"mm_per_px": MM_PER_PX}
+def synced(folder: Path) -> Call:
+    """A commit's bytes more in a file of the ledger's disk, synced: what a commit waits for."""
+    file = os.open(folder / "synced", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def call() -> None:
-        client.post("/v1/detect", params=query, content=picture, headers=headers).raise_for_status().json()
+        os.write(file, bytes(COMMIT_BYTES))
+        os.fdatasync(file)
 
     return call
+
+
+def over_http(server: Running, path: str, body: bytes, headers: dict[str, str]) -> Call:
+    """One POST on a connection that stays open, its answer read as JSON.
+
+    Written by hand, as a rig in C would: Python's clients take up to a millisecond, which is theirs and not a server's.
+    """
+    host, port = server.url.removeprefix("http://").split(":")
+    link = socket.create_connection((host, int(port)), timeout=600)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    told = {"Host": f"{host}:{port}", "Content-Length": str(len(body)), **headers}
+    head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    message = head.encode() + b"\r\n" + body
+    length = re.compile(rb"content-length: (\d+)\r\n", re.IGNORECASE)
+
+    def call() -> None:
+        link.sendall(message)
+        got = link.recv(1 << 20)
+        while b"\r\n\r\n" not in got:
+            got += link.recv(1 << 20)
+        above, _, answer = got.partition(b"\r\n\r\n")
+        wanted = length.search(above + b"\r\n")
+        while wanted is not None and len(answer) < int(wanted[1]):
+            answer += link.recv(1 << 20)
+        if not above.startswith(b"HTTP/1.1 200 ") or not json.loads(answer)["cells"]:
+            raise RuntimeError(f"{path} answered {above[:50]!r}: {answer[:500]!r}")
+
+    return call
+
+
+def as_form(picture: bytes) -> tuple[bytes, dict[str, str]]:
+    """A form with the picture in it, made before it is timed."""
+    edge = "8e6f2a6d"
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="picture"; filename="coat.jpg"\r\n\r\n'
+    body = head.encode() + picture + f"\r\n--{edge}--\r\n".encode()
+    return body, {"Content-Type": f"multipart/form-data; boundary={edge}"}
 
 
 def over_grpc(picture: bytes, channel: grpc.Channel, key: str) -> tuple[Call, Call]:
@@ -132,65 +134,72 @@ def over_grpc(picture: bytes, channel: grpc.Channel, key: str) -> tuple[Call, Ca
     return call, lambda: frames.put(None)
 
 
-def _nothing(_: object) -> None:
-    pass
-
-
-def measure(rounds: int, network: Path, threads: int) -> dict[str, Any]:
-    """Milliseconds of each way, and what the service's own clock says of its stages."""
-    picture = jpeg()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder), network, threads) as (url, rpc, key, pid),
-        httpx.Client(base_url=url, timeout=600) as client,
-        grpc.insecure_channel(rpc) as channel,
-    ):
-        stream, close = over_grpc(picture, channel, key)
-        ways = {
-            "bare": Way(bare(picture, network, threads), os.getpid()),
-            "http": Way(over_http(picture, client, key), pid),
-            "grpc_stream": Way(stream, pid),
-        }
-        _run(ways, rounds)
-        close()
-        text = client.get("/metrics", headers={"Authorization": f"Bearer {key}"}).text
-    found: dict[str, Any] = {"picture": {"bytes": len(picture), "px": list(SIZE_PX)}, "rounds": rounds}
-    for name, way in ways.items():
-        found[name] = {"clock_ms": _spread(way.clock_ms), "processor_ms": _spread(way.processor_ms)}
-        if name in LIMITS_MS:
-            over_clock = _differences(way.clock_ms, ways["bare"].clock_ms)
-            over_processor = _differences(way.processor_ms, ways["bare"].processor_ms)
-            found[name]["overhead"] = {
-                "clock_ms": _spread(over_clock),
-                "processor_ms": _spread(over_processor),
-                "limit_p50_ms": LIMITS_MS[name],
-            }
-    return found | {"threads": threads, "stages_mean_ms": _stages(text)}
-
-
 @dataclass
 class Way:
-    """A way for a picture to be looked at, the process that does it, and what each call took."""
+    """A way for a picture to be looked at, the processes that do it, and what each call took."""
 
     call: Call
-    pid: int
+    pids: tuple[int, ...]
     clock_ms: list[float] = field(default_factory=list)
     processor_ms: list[float] = field(default_factory=list)
 
 
-def processor_s(pid: int) -> float:
-    """Processor time of any process so far: its clock's number is made of its id (Linux, `clock_getcpuclockid`)."""
-    return time.clock_gettime((~pid << 3) | 2)
+def measure(rounds: int, network: Path, threads: int, rivals: Path | None) -> dict[str, Any]:
+    """Milliseconds of each way, and what the service's own clock says of its stages."""
+    picture, own = jpeg(), (os.getpid(),)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ours = stack.enter_context(spotgrid(folder, network, threads))
+        channel = stack.enter_context(grpc.insecure_channel(ours.rpc))
+        stream, close = over_grpc(picture, channel, ours.key)
+        path, key = f"/v1/detect?mm_per_px={MM_PER_PX}", {"Authorization": f"Bearer {ours.key}"}
+        ways = {
+            "bare": Way(bare(picture, network, threads), own),
+            "disk_sync": Way(synced(folder), own),
+            "http": Way(over_http(ours, path, picture, key), ours.pids),
+            "grpc_stream": Way(stream, ours.pids),
+        }
+        if MEMORY.is_dir():
+            light = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY)))
+            other = stack.enter_context(spotgrid(light, network, threads))
+            keyed = {"Authorization": f"Bearer {other.key}"}
+            ways["http_ledger_in_memory"] = Way(over_http(other, path, picture, keyed), other.pids)
+        if rivals is not None:
+            theirs = stack.enter_context(litserve(rivals, folder, network, threads, MM_PER_PX))
+            ways["litserve"] = Way(over_http(theirs, "/predict", *as_form(picture)), theirs.pids)
+        run(ways, rounds)
+        close()
+        text = httpx.get(f"{ours.url}/metrics", headers=key, timeout=60).text
+    told = {"picture": {"bytes": len(picture), "px": list(SIZE_PX)}, "rounds": rounds, "threads": threads}
+    return told | rows(ways) | {"stages_mean_ms": _stages(text)}
 
 
-def _run(ways: dict[str, Way], rounds: int) -> None:
+def run(ways: dict[str, Way], rounds: int) -> None:
+    """One call each way a round, in turn; the first rounds do not count."""
     for number in range(-COLD, rounds):
         for way in ways.values():
-            clock, processor = time.perf_counter(), processor_s(way.pid)
+            clock, processor = time.perf_counter(), processor_s(way.pids)
             way.call()
             if number >= 0:
                 way.clock_ms.append(1e3 * (time.perf_counter() - clock))
-                way.processor_ms.append(1e3 * (processor_s(way.pid) - processor))
+                way.processor_ms.append(1e3 * (processor_s(way.pids) - processor))
+
+
+def rows(ways: dict[str, Way]) -> dict[str, Any]:
+    """For each way its times, and for each server what it took over the bare detector in the same round."""
+    found: dict[str, Any] = {}
+    for name, way in ways.items():
+        found[name] = {"clock_ms": _spread(way.clock_ms), "processor_ms": _spread(way.processor_ms)}
+        if name in ("bare", "disk_sync"):
+            continue
+        over: dict[str, Any] = {
+            "clock_ms": _spread(_differences(way.clock_ms, ways["bare"].clock_ms)),
+            "processor_ms": _spread(_differences(way.processor_ms, ways["bare"].processor_ms)),
+        }
+        if name in LIMITS_MS:
+            over["limit_p50_ms"] = LIMITS_MS[name]
+        found[name]["overhead"] = over
+    return found
 
 
 def _differences(way: list[float], bare_ms: list[float]) -> list[float]:
@@ -219,10 +228,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100, metavar="N", help="pictures each way (default 100)")
     parser.add_argument("--network", type=Path, metavar="FILE", help="a network to serve, instead of a quick toy")
+    parser.add_argument("--rivals", type=Path, metavar="PYTHON", help="interpreter of LitServe's environment")
+    parser.add_argument("--note", metavar="TEXT", help="what else the machine did meanwhile; kept in the result")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads for one picture (default 1)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(args.rounds, args.network or write_toy(Path(folder) / "toy.onnx"), args.threads)
+        found = measure(args.rounds, args.network or write_toy(Path(folder) / "toy.onnx"), args.threads, args.rivals)
+    if args.note:
+        found["note"] = args.note
     text = json.dumps(
         {"schema": "spotgrid.benchmark/v1", "name": "service-overhead", **found, "origin": origin()}, indent=1
     )

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from inference_service.service import Service
 
 PROTOBUF: Final = "application/x-protobuf"
-_FOR_LEDGER: Final = {"rig_id", "ticket", "side"}
 _MANY: Final = 2000
 """Cells from which writing JSON takes long enough (some 10 ms) to do it beside the event loop."""
 
@@ -58,6 +57,22 @@ class DetectQuery(BaseModel):
     model: str | None = Field(None, max_length=200, description="name of a network that serves; default: the current")
     timeout_ms: float | None = Field(None, gt=0, le=3.6e6, description="work is not started after this time")
 
+    def wanted(self, picture: bytes, waited_ms: float, deadline: float) -> DetectRequest:
+        """One picture for the engine that has been here for so long; `deadline` is of `time.monotonic`."""
+        return DetectRequest(
+            picture,
+            mm_per_px=self.mm_per_px,
+            calibration_id=self.calibration,
+            threshold=self.threshold,
+            preset=self.preset,
+            source=self.source,
+            garment_id=self.garment_id,
+            captured_at=self.captured_at,
+            age_ms=self.age_ms + waited_ms,
+            model=self.model,
+            deadline=deadline,
+        )
+
     @field_validator("captured_at")
     @classmethod
     def _check_time(cls, text: str | None) -> str | None:
@@ -83,12 +98,9 @@ def add(app: FastAPI, service: Service) -> None:
         picture = await body.read_picture(request, deadline)
         read = time.monotonic()
         service.metrics.stage("read", read - request.state.arrived)
-        fields: dict[str, Any] = query.model_dump(exclude={"calibration", "timeout_ms", *_FOR_LEDGER})
-        fields["age_ms"] += 1e3 * (read - request.state.arrived)
-        stain_map = await service.engine.detect(
-            DetectRequest(picture, calibration_id=query.calibration, deadline=deadline, **fields)
-        )
-        facts = query.model_dump(include=_FOR_LEDGER)
+        waited_ms = 1e3 * (read - request.state.arrived)
+        stain_map = await service.engine.detect(query.wanted(picture, waited_ms, deadline))
+        facts = {"rig_id": query.rig_id, "ticket": query.ticket, "side": query.side}
         _, document = await service.record(stain_map, picture, key_id=request.state.key.id, **facts)
         return await encoded(document, request, service)
 

@@ -112,7 +112,7 @@ class Front:
     def _note(self, scope: Scope, status: int, took_s: float) -> None:
         state, metrics = scope["state"], self._service.metrics
         route = state.get("route", "unknown")
-        metrics.requests.labels("http", route, str(status)).inc()
+        metrics.answered("http", route, str(status))
         if "refused" in state:
             metrics.refused.labels(state["refused"]).inc()
         metrics.stage("total", took_s)

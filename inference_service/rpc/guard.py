@@ -156,7 +156,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def _note(self, call: _Call) -> None:
         took_s = time.monotonic() - call.began
         metrics = self._service.metrics
-        metrics.requests.labels("grpc", call.method if call.method in METHODS else "unknown", call.status).inc()
+        metrics.answered("grpc", call.method if call.method in METHODS else "unknown", call.status)
         if call.refused is not None:
             metrics.refused.labels(call.refused).inc()
         metrics.stage("total", took_s)

@@ -93,8 +93,7 @@ def test_a_full_disk_is_told_and_nothing_half_written(sqlite_ledger: Ledger) -> 
     database = sqlite_ledger.database
     sqlite_ledger.record_map(a_map("M0"), key_id="K1")
     pages = database.read(lambda c: c.execute(text("PRAGMA page_count")).scalar())
-    with database.engine.connect() as only:
-        only.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    database.write(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}"))
 
     def fill() -> None:
         for n in range(1, 200):
@@ -102,8 +101,7 @@ def test_a_full_disk_is_told_and_nothing_half_written(sqlite_ledger: Ledger) -> 
 
     with pytest.raises(ServiceError, match="refuses: database or disk is full"):
         fill()
-    with database.engine.connect() as only:
-        only.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000"))
     assert sqlite_ledger.check() == []
     sqlite_ledger.record_map(a_map("last"), key_id="K1")
 

@@ -91,7 +91,8 @@ def test_a_wrong_limit_is_told(sqlite_ledger: Ledger, limit: int) -> None:
 
 @pytest.mark.parametrize("name", ["", "x" * 129, "a\nb", "a\0b", "\ud800"])
 def test_names_that_cannot_be_stored_are_refused(sqlite_ledger: Ledger, name: str) -> None:
-    for given in ({"rig_id": name}, {"ticket": name}, {"scan_id": name}):
+    wrong: list[dict[str, Any]] = [{"rig_id": name}, {"ticket": name}, {"scan_id": name}]
+    for given in wrong:
         with pytest.raises(ServiceError, match="1 to 128 printable") as caught:
             sqlite_ledger.record_map(a_map(), key_id="K1", **given)
         assert caught.value.kind.slug == "bad-request"
