@@ -28,7 +28,7 @@ from datasets.annotations import (
     region_of_mask,
     region_of_polygons,
 )
-from datasets.readers import Problem, ReaderError
+from datasets.readers import PICTURE_SUFFIXES, Problem, ReaderError
 from datasets.scale import from_line, length_of_label
 from model.picture import PictureError, read_picture
 
@@ -39,7 +39,21 @@ def labelme_files(root: Path) -> list[Path]:
     Raises:
         ReaderError: the folder is missing.
     """
-    return [path for path in sorted(folder_or_error(root).rglob("*.json")) if b'"shapes"' in path.read_bytes()]
+    return [path for path in sorted(folder_or_error(root).rglob("*.json")) if _meant(path)]
+
+
+def _meant(path: Path) -> bool:
+    """Whether a file holds shapes, or is no JSON (cut short, empty) and stands beside a picture of its name."""
+    data = path.read_bytes()
+    if b'"shapes"' in data:
+        return True
+    if not any(path.with_suffix(suffix).is_file() for suffix in PICTURE_SUFFIXES):
+        return False
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def read_labelme(root: Path, on_problem: Problem) -> Iterator[Annotated]:

@@ -160,6 +160,32 @@ def test_one_broken_file_leaves_the_others(name: str, file: str, tmp_path: Path)
     assert other.name in problems[0]
 
 
+CUT = [(name, cut) for name in MAKERS for cut in (0.0, 0.5)]
+
+
+@pytest.mark.parametrize(("name", "cut"), CUT)
+def test_any_file_cut_short_is_one_line_and_the_rest_load(name: str, cut: float, tmp_path: Path) -> None:
+    MAKERS[name](tmp_path)
+    if name == "labelme":
+        labelled.picture(tmp_path / "tuesday" / "a.png", 5)
+        (tmp_path / "tuesday" / "a.json").write_bytes((tmp_path / "monday" / "a.json").read_bytes())
+    whole = len(read(tmp_path, name)[0])
+    for path in sorted(p for p in tmp_path.rglob("*") if p.is_file()):
+        data = path.read_bytes()
+        path.write_bytes(data[: int(len(data) * cut)])
+        if path.suffix == ".txt" and path.parent.name == "labels" and not cut:
+            assert len(read(tmp_path, name)[0]) == whole  # YOLO's way to say "clean"
+        else:
+            try:
+                pictures, problems = read(tmp_path, name)
+            except ReaderError as error:
+                pictures, problems = {}, [str(error)]  # what names the classes, or the only file of labels
+            assert len(pictures) < whole
+            assert len(problems) == 1, problems
+            assert "\n" not in problems[0]
+        path.write_bytes(data)
+
+
 @pytest.mark.parametrize("how", ["utf-16", "utf--1"])
 def test_xml_in_another_encoding_is_told(how: str, tmp_path: Path) -> None:
     labelled.cvat(tmp_path)
