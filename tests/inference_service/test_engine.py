@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from benchmarks.service.campaigning import rss_kib
+from benchmarks.service.swaps import LIMIT_KIB, swap_under_load, two_networks
 from inference_service.engine import DetectRequest, Engine
 from inference_service.errors import ServiceError
 from inference_service.metrics import Metrics
@@ -163,68 +163,41 @@ def test_a_piece_of_work_keeps_the_network_that_it_began_with(tmp_path: Path) ->
     with_service(tmp_path, steps, models_dir=tmp_path / "models")
 
 
-async def swap_under_load(served: Served, swaps: int, callers: int = 3) -> tuple[int, list[ServiceError], list[int]]:
-    """Swap back and forth while callers never pause; returns answers, failures, and KiB of memory after each swap."""
-    engine, answered, done = served.service.engine, 0, False
-    failed: list[ServiceError] = []
-    memory_kib: list[int] = []
-
-    async def call() -> None:
-        nonlocal answered
-        while not done:
-            try:
-                await engine.detect(REQUEST)
-                answered += 1
-            except ServiceError as error:
-                failed.append(error)
-
-    tasks = [asyncio.create_task(call()) for _ in range(callers)]
-    for number in range(swaps):
-        before = answered
-        await asyncio.to_thread(engine.models.load, ("two", "one")[number % 2])
-        while answered == before:
-            await asyncio.sleep(0.005)
-        memory_kib.append(rss_kib())
-    done = True
-    await asyncio.gather(*tasks)
-    return answered, failed, memory_kib
-
-
-def two_networks(folder: Path) -> Path:
-    (folder / "models").mkdir()
-    for version, name in enumerate(("one", "two")):
-        write_toy(folder / "models" / f"{name}.onnx", settings={"version": f"1.0.{version}"})
-    return folder / "models"
-
-
 def test_no_request_fails_while_networks_are_swapped(tmp_path: Path) -> None:
     async def steps(served: Served) -> None:
-        answered, failed, _ = await swap_under_load(served, 5)
-        assert failed == []
-        assert answered > 5
+        found = await swap_under_load(served, 2)
+        assert found.failed == []
+        assert found.models.total() > 2
+        assert len(found.models) == 3, "the first one, and both that took over"
         assert [version.leases for version in served.service.engine.models.versions()] == [0, 0, 0]
 
     with_service(tmp_path, steps, models_dir=two_networks(tmp_path))
 
 
-def rss_kib() -> int:
-    """This process's memory; 0 where there is no /proc."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024 if statm.exists() else 0
+def test_a_load_that_fails_under_load_ends_the_swaps(tmp_path: Path) -> None:
+    """Callers that are refused at once must not keep the event loop for themselves."""
+
+    async def steps(served: Served) -> None:
+        (tmp_path / "models" / "two.onnx").write_bytes(b"no network")
+        with pytest.raises(RuntimeError, match="two was not loaded: 503"):
+            await swap_under_load(served, 1)
+        served.service.engine.models.stop()
+        with pytest.raises(RuntimeError, match="was not loaded"):
+            await asyncio.wait_for(swap_under_load(served, 1), 60)
+
+    with_service(tmp_path, steps, models_dir=two_networks(tmp_path))
 
 
 @pytest.mark.slow
 def test_swap_upon_swap_under_load_fail_nothing_and_leak_nothing(tmp_path: Path) -> None:
+    """`python -m benchmarks.service.swaps` does 100."""
     if not rss_kib():
         pytest.skip("needs /proc to read this process's memory: run it on Linux")
 
     async def steps(served: Served) -> None:
-        swaps = int(os.environ.get("SPOTGRID_CAMPAIGN_SWAPS", "30"))
-        answered, failed, memory_kib = await swap_under_load(served, swaps)
-        assert failed == []
-        settled = memory_kib[swaps // 3 :]  # threads and the allocator fill up first
-        slope = float(np.polyfit(np.arange(len(settled)), settled, 1)[0])
-        print(f"{swaps} swaps, {answered} answers, 0 failures, memory {slope:+.1f} KiB a swap")
-        assert slope < 100, "a network that is never freed would cost some 400 KiB a swap"
+        found = await swap_under_load(served, 30)
+        assert found.failed == []
+        print(f"30 swaps, {found.models.total()} answers, memory {found.slope_kib:+.1f} KiB a swap")
+        assert found.slope_kib < LIMIT_KIB
 
     with_service(tmp_path, steps, models_dir=two_networks(tmp_path))

@@ -1,0 +1,36 @@
+"""What the service's campaigns share: this process's memory, and where a full run's figures go."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.savings.million import origin
+
+_STATM: Final = Path("/proc/self/statm")
+
+
+def rss_kib() -> int:
+    """This process's resident memory, KiB; 0 where there is no /proc."""
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024 if _STATM.exists() else 0
+
+
+def slope(values: Sequence[float]) -> float:
+    """By how much each value is above the one before, least squares; the first third is left out, as it fills up."""
+    settled = values[len(values) // 3 :]
+    return float(np.polyfit(np.arange(len(settled)), settled, 1)[0]) if len(settled) > 1 else 0.0
+
+
+def tell(name: str, found: Mapping[str, Any], seed: int, result: Path | None) -> None:
+    """Print the figures with their origin; keep them in `result`, unless it is None."""
+    document = {"schema": "spotgrid.benchmark/v1", "name": name, **found, "origin": {**origin(), "seed": seed}}
+    text = json.dumps(document, indent=1)
+    print(text)
+    if result is not None:
+        result.parent.mkdir(parents=True, exist_ok=True)
+        result.write_text(text + "\n")
