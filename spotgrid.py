@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 import tomllib
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,9 +19,14 @@ from functools import partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from hardware.simulation import Laid
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+_SLOW_S: Final = 300.0
+"""The demo's patience with its service: a newcomer's machine may be slow."""
 
 AddArguments = Callable[[argparse.ArgumentParser], None]
 Run = Callable[[argparse.Namespace], int]
@@ -125,42 +131,76 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _demo(args: argparse.Namespace) -> int:
     from datasets.demo import run
+    from inference_service.errors import ServiceError
     from model.onnx_file import ModelFileError
 
     try:
         return run(args.out, args.model) or _demo_clean(args.out, args.model)
-    except (ModelFileError, OSError, ValueError) as error:
+    except (ModelFileError, ServiceError, OSError, ValueError) as error:
         print(f"spotgrid demo: {error}", file=sys.stderr)
         return FAILED
 
 
 def _demo_clean(out_dir: Path, model_path: Path | None) -> int:
-    """The demo's second half: the shirt on a simulated table, through the whole loop. Joins the rooms that it needs."""
+    """The demo's second half: the shirt on a simulated table, through the whole loop. Joins the rooms that it needs.
+
+    The rig's side is in this process; the service that looks and keeps the ledger is one of its own, called by gRPC.
+    """
+    from hardware.demonstration import RIG, TicketEyes, clean, quietly
+    from hardware.detection import RemoteEyes
+    from hardware.outbox import Link, ServiceSender
+    from hardware.rig_outcome import State
+    from inference_service.client import connect
+    from inference_service.loopback import served
+    from savings.report import live
+
+    print("\ncleaning it on a simulated table, with a service of its own: about a minute ...", file=sys.stderr)
+    with served(out_dir, model_path=model_path, warm_runs=2, timeout_s=_SLOW_S) as service:
+        laid = _demo_laid(out_dir)
+        with connect(service.grpc, service.key, timeout_s=_SLOW_S) as client:
+            link = Link(ServiceSender(client))
+            eyes = TicketEyes(RemoteEyes(client, RIG), laid)
+            try:
+                _until_ready(client.ready)
+                cleaned = clean(laid, eyes, out_dir, quietly, link=link)
+            finally:
+                link.close()
+    low, middle, high = live()["share"]
+    print("\n".join(["", *eyes.lines(), *cleaned.lines()]))
+    print(f"the service at {service.grpc} looked at {eyes.looks} pictures and put {link.delivered} events on its disk;")
+    print(f"what one such garment tells a manager: spotgrid report --ledger {service.ledger}")
+    print(f"savings: {middle:.0%} of cost (90 %: {low:.0%} to {high:.0%}) by default figures; see spotgrid report")
+    print(f"before and after: {out_dir / 'before-after.png'}; the rig alone: spotgrid rig run --table {out_dir}/table")
+    return DONE if cleaned.outcome.state is State.DONE else FAILED
+
+
+def _demo_laid(out_dir: Path) -> Laid:
+    """The demo's shirt as the simulated table takes it."""
     import numpy as np
 
     from datasets.demo import NAME
     from datasets.scene import load
     from datasets.shirt import render_shirt
-    from hardware.demonstration import TicketEyes, clean, quietly
-    from hardware.detection import LocalEyes
-    from hardware.rig_outcome import State
     from hardware.simulated_table import Looks
     from hardware.simulation import Laid
-    from model.detector import Detector
     from model.taxonomy import CHEMISTRIES, SOURCE_NAMES, SOURCES
-    from savings.report import live
 
-    print("\ncleaning it on a simulated table: about a minute ...", file=sys.stderr)
     scene, unstained = load(out_dir, NAME), render_shirt(spills=())
     chemistry = np.array([0, *(1 + CHEMISTRIES.index(SOURCES[name]) for name in SOURCE_NAMES)])
-    laid = Laid(Looks(scene.image, unstained.image), scene.coverage, chemistry[scene.source])
-    eyes = TicketEyes(LocalEyes(Detector(model_path)), laid)
-    cleaned = clean(laid, eyes, out_dir, quietly)
-    low, middle, high = live()["share"]
-    print("\n".join(["", *eyes.lines(), *cleaned.lines()]))
-    print(f"savings: {middle:.0%} of cost (90 %: {low:.0%} to {high:.0%}) by default figures; see spotgrid report")
-    print(f"before and after: {out_dir / 'before-after.png'}; the rig alone: spotgrid rig run --table {out_dir}/table")
-    return DONE if cleaned.outcome.state is State.DONE else FAILED
+    return Laid(Looks(scene.image, unstained.image), scene.coverage, chemistry[scene.source])
+
+
+def _until_ready(ready: Callable[[], bool], within_s: float = 120.0) -> None:
+    """Wait for a service's network to be warm.
+
+    Raises:
+        OSError: it takes too long.
+    """
+    until = time.monotonic() + within_s
+    while not ready():
+        if time.monotonic() > until:
+            raise OSError(f"the service is not ready within {within_s:g} s: see service.log")
+        time.sleep(0.1)
 
 
 def _schema_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ from hardware import chemistry_file, profile
 from hardware.camera import Frame
 from hardware.detection import Eyes
 from hardware.garment import Garment
+from hardware.outbox import Link
 from hardware.rig import Rig, Tell
 from hardware.rig_outcome import Outcome, Settings
 from hardware.rig_state import StateFolder
@@ -32,6 +33,8 @@ from model.taxonomy import CHEMISTRIES
 SHIRT: Final = Garment(
     id="demo-shirt", fabric="cotton", washing="40", bleaching="any", professional="P", colour_fastness=4.5
 )
+RIG: Final = "bench-sim"
+"""The built-in profile's name: whose pictures and doses the service's ledger holds."""
 _GAP_PX: Final = 20
 
 
@@ -68,11 +71,12 @@ class TicketEyes:
 
     def __init__(self, eyes: Eyes, laid: Laid) -> None:
         self._eyes, self._chemistry = eyes, laid.chemistry
-        self.sure, self.cells = 0, 0
+        self.sure, self.cells, self.looks = 0, 0, 0
 
     def look(self, frame: Frame, calibration: Calibration, garment: Garment, taken_s: float, age_s: float) -> StainMap:
         """See `Eyes`; cells that hold no spilt mm² keep what the network says."""
         seen = self._eyes.look(frame, calibration, garment, taken_s, age_s)
+        self.looks += 1
         if not self.cells:
             self.cells, self.sure = len(seen), int((~seen.unsure).sum())
         classes, unsure = seen.classes.copy(), seen.unsure.copy()
@@ -98,8 +102,12 @@ def quietly(event: dict[str, Any]) -> None:
         print(words(event), file=sys.stderr)
 
 
-def clean(laid: Laid, eyes: Eyes, out_dir: Path, tell: Tell, garment: Garment = SHIRT) -> Cleaned:
+def clean(
+    laid: Laid, eyes: Eyes, out_dir: Path, tell: Tell, garment: Garment = SHIRT, link: Link | None = None
+) -> Cleaned:
     """Clean `laid` and write into `out_dir`: table/ (for `spotgrid rig run --table`), garment.json, before-after.png.
+
+    Events go through `link`, to the service, where there is one.
 
     Raises:
         RigError: the rig refuses.
@@ -114,7 +122,7 @@ def clean(laid: Laid, eyes: Eyes, out_dir: Path, tell: Tell, garment: Garment = 
     with tempfile.TemporaryDirectory() as folder:
         bench = simulation.bench(Path(folder))
         settings = Settings(permit_reason="the demo: nobody can be hurt by a simulated table", patience_s=0.0)
-        rig = Rig(bench, eyes, StateFolder(Path(folder)), settings, tell, simulated=True)
+        rig = Rig(bench, eyes, StateFolder(Path(folder)), settings, tell, link, simulated=True)
         try:
             outcome = rig.run(garment)
         finally:

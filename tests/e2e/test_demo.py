@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -75,6 +76,19 @@ def test_the_shirt_is_cleaned_on_a_simulated_table(demo: Demo) -> None:
     assert "of it water" in done.stdout
     assert re.search(r"savings: -?\d+% of cost", done.stdout)
     assert "to a person: " in done.stdout
+
+
+def test_a_service_looked_and_keeps_what_was_done(demo: Demo) -> None:
+    out, done = demo
+    said = re.search(r"service at grpc://127.0.0.1:\d+ looked at (\d+) pictures and put (\d+) events", done.stdout)
+    assert said is not None, done.stdout
+    ledger = sqlite3.connect(out / "service.db")
+    counts = [ledger.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("inspections", "rigs")]
+    treated, dosed_ul = ledger.execute("SELECT COUNT(*), SUM(volume_ul) FROM treatments").fetchone()
+    ledger.close()
+    assert counts == [int(said[1]), 1]
+    assert treated == int(said[2])
+    assert dosed_ul > 1000
 
 
 def test_map_picture_and_mask_agree(demo: Demo) -> None:
