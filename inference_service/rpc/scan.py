@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from inference_service.errors import ServiceError
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
 
 if TYPE_CHECKING:
     from inference_service.rpc.scans import Scans, Session
+
+HEAR_OUT_S: Final = 1.0
+"""How long a caller who was given the end again may still send."""
 
 
 async def scan(scans: Scans, key_id: str, requests: AsyncIterator[pb.ScanRequest]) -> AsyncGenerator[pb.ScanResponse]:
@@ -30,6 +35,7 @@ async def scan(scans: Scans, key_id: str, requests: AsyncIterator[pb.ScanRequest
             yield pb.ScanResponse(result=result)
         if session.done is not None:
             yield pb.ScanResponse(done=session.done)
+            await _hear_out(requests)
             return
         async for request in requests:
             answer = await _step(session, holder, request)
@@ -38,6 +44,15 @@ async def scan(scans: Scans, key_id: str, requests: AsyncIterator[pb.ScanRequest
                 return
     finally:
         scans.leave(session, holder)
+
+
+async def _hear_out(requests: AsyncIterator[pb.ScanRequest]) -> None:
+    """Let a caller who came back for the end finish too: a stream that ends while it writes may lose it the answer."""
+    with suppress(TimeoutError, ServiceError):
+        async with asyncio.timeout(HEAR_OUT_S):
+            async for request in requests:
+                if request.WhichOneof("message") == "finish":
+                    return
 
 
 async def _start(requests: AsyncIterator[pb.ScanRequest]) -> pb.ScanStart:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.inference_service.client.test_sync import serving
 from tests.inference_service.rpc.calls import SCALE, cloth, png
-from tests.inference_service.rpc.test_scan import IMAGE, STRIPS
+from tests.inference_service.rpc.strips import IMAGE, STRIPS
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ import pytest
 from inference_service.client import ClientError, Frame, GrpcClient, Options, WatchUpdate
 from tests.e2e.serving import served
 from tests.inference_service.rpc.calls import SCALE, cloth, png
-from tests.inference_service.rpc.test_scan import STRIPS
+from tests.inference_service.rpc.strips import STRIPS
 
 pytestmark = pytest.mark.e2e
 OPTIONS = Options(mm_per_px=SCALE)

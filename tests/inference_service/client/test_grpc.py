@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -14,16 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.link.emulator import Emulator, emulated
+from benchmarks.link.emulator import emulated
 from benchmarks.link.profiles import PROFILES
-from inference_service.client import AsyncGrpcClient, ClientError, Frame, Options, ScanUpdate
+from benchmarks.service.cuts import OPTIONS, ledger_wrong, through_connections
+from inference_service.client import AsyncGrpcClient, ClientError, Frame, ScanUpdate
 from inference_service.client.live import WatchUpdate
 from model.packing import cells_json
 from tests.inference_service.rpc.calls import SCALE, Called, calling, cloth, png, with_calls
-from tests.inference_service.rpc.test_scan import IMAGE, STRIPS, kept
-
-CUTS = int(os.environ.get("SPOTGRID_SCAN_CUTS", "8"))
-OPTIONS = Options(mm_per_px=SCALE, garment_id="G1")
+from tests.inference_service.rpc.strips import IMAGE, STRIPS, kept
 
 
 def client(called: Called, scope: str = "detect", port: int | None = None, **given: Any) -> AsyncGrpcClient:
@@ -89,31 +86,12 @@ def test_a_wrong_address_is_refused(url: str) -> None:
         AsyncGrpcClient(url, "sg_x")
 
 
-async def cutter(link: Emulator, rng: random.Random) -> None:
-    """Cut again and again, at moments that have nothing to do with what is being sent."""
-    while True:
-        await asyncio.sleep(rng.uniform(0.02, 0.25))
-        link.cut()
-
-
 def test_a_scan_through_a_link_that_breaks_is_the_scan_that_did_not(tmp_path: Path) -> None:
     async def steps(called: Called) -> None:
-        rng, cuts, scans = random.Random(3), 0, 0
-        with called.service.engine.lease() as detector:
-            want = bare(detector.detect(IMAGE, mm_per_px=SCALE, garment_id="G1").to_json())
-        while cuts < CUTS:
-            async with emulated(called.server.port, PROFILES["wifi"], seed=scans) as link:
-                breaking = asyncio.create_task(cutter(link, rng))
-                async with client(called, port=link.port, timeout_s=120) as ours:
-                    updates = [update async for update in ours.scan(strips(0.03), OPTIONS, scan_id=f"scan-{scans:06}")]
-                breaking.cancel()
-                cuts += link.cuts
-            scans += 1
-            assert_whole(updates, want)
-        print(f"{cuts} cuts over {scans} scans, seed 3 (SPOTGRID_SCAN_CUTS sets how many)")
-        rows = kept(called)
-        assert len(rows) == len(set(rows)) == scans * len(STRIPS)
-        assert len(called.service.ledger.maps(limit=1000)) == scans
+        found = await through_connections(called, 4)
+        assert found.cuts >= 4
+        assert found.wrong == []
+        assert ledger_wrong(called, found.scans) == []
 
     with_calls(tmp_path, steps)
 

@@ -17,7 +17,7 @@ import pytest
 from hardware.journal import Journal
 from inference_service.client import ClientError, Frame, GrpcClient, HttpClient, Options, Tls, connect, deliver
 from tests.inference_service.rpc.calls import SCALE, Called, calling, cloth, png
-from tests.inference_service.rpc.test_scan import STRIPS
+from tests.inference_service.rpc.strips import STRIPS
 
 OPTIONS = Options(mm_per_px=SCALE)
 

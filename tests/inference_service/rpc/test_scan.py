@@ -3,76 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from sqlalchemy import text
 
+from benchmarks.service.cuts import Cut, ledger_wrong, through_streams, uncut
 from inference_service import wire
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
 from inference_service.proto.spotgrid.v1 import stain_map_pb2 as map_pb
 from inference_service.rpc import scans as scans_module
 from model.scan import Scan
 from tests.inference_service.kit import Slow
-from tests.inference_service.rpc.calls import (
-    Called,
-    calling,
-    cloth,
-    detect_request,
-    hold,
-    png,
-    scale,
-    trailers_of,
-    with_calls,
-)  # fmt: skip
+from tests.inference_service.rpc.calls import Called, calling, detect_request, hold, png, scale, trailers_of, with_calls
+from tests.inference_service.rpc.strips import (
+    IMAGE,
+    STRIP,
+    STRIPS,
+    answers,
+    bare,
+    finish,
+    kept,
+    send_all,
+    send_from,
+    start,
+    strip,
+    whole,
+)
 from tests.model.toy_onnx import metadata, write_toy
-
-CUTS = int(os.environ.get("SPOTGRID_SCAN_CUTS", "8"))
-WIDTH, HEIGHT, STRIP = 160, 640, 64
-IMAGE = cloth(7, WIDTH, HEIGHT, spots=9)
-STRIPS = [png(IMAGE[top : top + STRIP]) for top in range(0, HEIGHT, STRIP)]
-
-
-def start(scan_id: str = "scan-0001", received: int = 0, **given: Any) -> pb.ScanRequest:
-    settings = scale(**{"garment_id": "G1", **given})
-    return pb.ScanRequest(
-        start=pb.ScanStart(scan_id=scan_id, width_px=WIDTH, settings=settings, results_received=received)
-    )
-
-
-def strip(index: int, picture: bytes | None = None) -> pb.ScanRequest:
-    return pb.ScanRequest(strip=pb.ScanStrip(index=index, picture=STRIPS[index] if picture is None else picture))
-
-
-def finish(strips: int = len(STRIPS)) -> pb.ScanRequest:
-    return pb.ScanRequest(finish=pb.ScanFinish(strips=strips))
-
-
-async def answers(stream: Any) -> AsyncIterator[pb.ScanResponse]:
-    while isinstance(answer := await stream.read(), pb.ScanResponse):
-        yield answer
-
-
-async def whole(called: Called, scan_id: str = "scan-0001") -> list[pb.ScanResponse]:
-    """A scan without a cut."""
-    stream = called.stub.Scan(metadata=called.auth())
-    for request in (start(scan_id), *map(strip, range(len(STRIPS))), finish()):
-        await stream.write(request)
-    return [answer async for answer in answers(stream)]
-
-
-async def send_all(stream: Any, requests: Iterable[pb.ScanRequest]) -> None:
-    for request in requests:
-        await stream.write(request)
-    await stream.done_writing()
-    async for _ in answers(stream):
-        pass
 
 
 async def refusal(called: Called, *requests: pb.ScanRequest, key: str = "detect") -> grpc.aio.AioRpcError:
@@ -86,19 +47,6 @@ async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.01)
-
-
-def bare(message: Any) -> dict[str, Any]:
-    """A map without what differs from look to look."""
-    document = wire.document_from_wire(message)
-    return {name: value for name, value in document.items() if name not in {"id", "age_ms"}}
-
-
-def kept(called: Called) -> list[tuple[Any, ...]]:
-    """Every strip in the ledger."""
-    query = text("SELECT scan_id, n, sha256 FROM strips ORDER BY scan_id, n")
-    rows: list[Any] = called.service.ledger.database.read(lambda connection: list(connection.execute(query)))
-    return rows
 
 
 def test_a_scan_says_what_detect_says_of_the_whole_picture(tmp_path: Path) -> None:
@@ -137,50 +85,27 @@ def test_cells_come_back_while_strips_are_still_being_sent(tmp_path: Path) -> No
     with_calls(tmp_path, steps)
 
 
-async def cut_scan(called: Called, rng: random.Random, cuts: int) -> tuple[list[int], list[Any], Any]:
-    """Send a scan whose streams are cut at random moments; returns strips whose results came, all cells, the map."""
-    seen: list[int] = []
-    cells: list[Any] = []
-    while True:
-        stream = called.stub.Scan(metadata=called.auth())
-        budget = rng.randrange(0, len(STRIPS) + 2) if cuts else 10**9  # answers until the cut
-        await stream.write(start(received=len(seen)))
-        ready = (await stream.read()).ready
-        writer = asyncio.create_task(send_from(stream, ready.next_strip))
-        async for answer in answers(stream):
-            if budget <= 0:
-                break
-            budget -= 1
-            if answer.HasField("done"):
-                await writer
-                return seen, [*cells, *answer.done.cells], answer.done.stain_map
-            seen.append(answer.result.strip)
-            cells.extend(answer.result.cells)
-        cuts -= 1
-        stream.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
-        await asyncio.sleep(rng.choice((0, 0, 0.01)))
-
-
-async def send_from(stream: Any, first: int) -> None:
-    for index in range(first, len(STRIPS)):
-        await stream.write(strip(index))
-    await stream.write(finish())
-
-
 def test_a_scan_with_cuts_is_the_scan_without(tmp_path: Path) -> None:
     """Streams are cut on purpose here; `tests/inference_service/client` cuts the connection below them."""
 
     async def steps(called: Called) -> None:
-        want = (await whole(called, "scan-uncut"))[-1].done
-        print(f"{CUTS} cuts, seed 1 (SPOTGRID_SCAN_CUTS sets how many)")
-        seen, cells, found = await cut_scan(called, random.Random(1), CUTS)
-        assert seen == list(range(len(STRIPS)))
-        assert bare(found) == bare(want.stain_map)
-        assert sorted((cell.row, cell.col) for cell in cells) == [(c.row, c.col) for c in want.stain_map.cells]
-        rows = kept(called)
-        assert len(rows) == len(set(rows)) == 2 * len(STRIPS)
-        assert len(called.service.ledger.maps()) == 2
+        found = await through_streams(called, 8)
+        assert (found.cuts, found.wrong) == (8, [])
+        assert ledger_wrong(called, found.scans) == []
+
+    with_calls(tmp_path, steps)
+
+
+def test_a_strip_that_is_there_twice_or_missing_is_found(tmp_path: Path) -> None:
+    """The campaign can fail."""
+
+    async def steps(called: Called) -> None:
+        await whole(called)
+        assert ledger_wrong(called, 1) == []
+        assert len(ledger_wrong(called, 2)) == 2
+        found, want = Cut(), uncut(called)
+        found.judge([0, 0], [], {**want, "threshold": 0.1}, want)
+        assert len(found.wrong) == 3
 
     with_calls(tmp_path, steps)
 
@@ -218,10 +143,27 @@ def test_a_lost_last_answer_is_given_again(tmp_path: Path) -> None:
         want = (await whole(called))[-1]
         stream = called.stub.Scan(metadata=called.auth())
         await stream.write(start(received=len(STRIPS) - 1))
+        await stream.done_writing()
         ready, *rest = [answer async for answer in answers(stream)]
         assert (ready.ready.resumed, ready.ready.next_strip) == (True, len(STRIPS))
         assert [answer.WhichOneof("message") for answer in rest] == ["result", "done"]
         assert rest[-1] == want
+
+    with_calls(tmp_path, steps)
+
+
+def test_who_comes_back_for_the_end_may_finish_once_more(tmp_path: Path) -> None:
+    """A stream that ended while the caller writes would lose it the answer (grpc.aio: "Internal error from Core")."""
+
+    async def steps(called: Called) -> None:
+        await whole(called)
+        stream = called.stub.Scan(metadata=called.auth())
+        await stream.write(start(received=len(STRIPS)))
+        assert [(await stream.read()).WhichOneof("message") for _ in range(2)] == ["ready", "done"]
+        await asyncio.sleep(0.1)
+        await stream.write(finish())
+        assert [answer async for answer in answers(stream)] == []
+        assert (await stream.code()).name == "OK"
 
     with_calls(tmp_path, steps)
 
