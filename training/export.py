@@ -231,9 +231,19 @@ def describe(checkpoint: Path) -> dict[str, Any]:
 
 
 def forbidden(checkpoint: Path) -> str | None:
-    """Why a licence forbids shipping these weights; None when nothing does, or the scenes are there no more."""
-    scenes = Path(read(checkpoint)["config"].get("scenes", "?"))
-    return why_not_shipped(scenes) if scenes.is_dir() else None
+    """Why a licence forbids shipping these weights, or those that they began as; None when nothing does.
+
+    Scenes that are not where they were any more cannot be asked.
+    """
+    seen: set[Path] = set()
+    while checkpoint.is_file() and checkpoint.resolve() not in seen:
+        seen.add(checkpoint.resolve())
+        config = read(checkpoint)["config"]
+        scenes = Path(config.get("scenes", "?"))
+        if scenes.is_dir() and (reason := why_not_shipped(scenes)):
+            return reason
+        checkpoint = Path(config.get("init") or "?")
+    return None
 
 
 def export(

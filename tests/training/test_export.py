@@ -158,6 +158,12 @@ def test_weights_of_pictures_that_forbid_it_are_not_shipped(
     assert called == [tmp_path / "last.pt"]
     assert exporting.describe(tmp_path / "last.pt")["research_only"] is True
     assert "research_only" not in exporting.describe(tiny_run / "last.pt")  # its scenes are there no more
+    checkpoint["config"] |= {"scenes": "gone", "init": str(tmp_path / "last.pt")}
+    torch.save(checkpoint, tmp_path / "next.pt")
+    assert "theirs" in str(exporting.forbidden(tmp_path / "next.pt"))
+    checkpoint["config"]["init"] = str(tmp_path / "next.pt")
+    torch.save(checkpoint, tmp_path / "next.pt")
+    assert exporting.forbidden(tmp_path / "next.pt") is None  # and it ends
 
 
 def test_the_file_names_no_path_of_the_machine_that_wrote_it(tiny_onnx: Path) -> None:
