@@ -64,6 +64,26 @@ CAMPAIGNS: Final = (
         reduced=("--moments", "2"), needs="PostgreSQL's server (Debian: postgresql)",
     ),
     Campaign(
+        "benchmarks.service.overload", "service-overload.json",
+        "60 s of three times more live frames than can be served: ages and memory stay bounded, the count is exact",
+        reduced=("--seconds", "2"),
+    ),
+    Campaign(
+        "benchmarks.service.cuts", "service-cuts.json",
+        "scans cut 200 times by the caller and 200 times below it: the same map, no strip twice in the ledger",
+        reduced=("--cuts", "4"),
+    ),
+    Campaign(
+        "benchmarks.service.swaps", "service-swaps.json",
+        "100 networks swapped under load: no request fails, no memory is left behind",
+        reduced=("--swaps", "2"),
+    ),
+    Campaign(
+        "benchmarks.service.mutants", "service-mutants.json",
+        "10,000 mutated pictures and 10,000 mutated messages: answered or clearly refused, no memory left behind",
+        reduced=("--count", "30"),
+    ),
+    Campaign(
         "benchmarks.rig.kill", "rig-kill.json",
         "kill -9 of the rig at 100 random moments: no cell over its plan, one shot in doubt a kill, none twice",
         reduced=("--kills", "2"),
