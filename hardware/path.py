@@ -17,10 +17,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_NEIGHBOURS: Final = 7
+_NEIGHBOURS: Final = 10  # on a grid many are equally near: fewer leave a blot without a way to the next
 _SEGMENT: Final = 3  # Or-opt moves up to three points at once
 _KICK_SPAN: Final = 30
-_KICKS: Final = 100
+_KICKS: Final = 200
+_SMALL: Final = 500  # points up to which there is time for twice as many
 _LEAST_GAIN: Final = 1e-9
 
 
@@ -48,7 +49,7 @@ def visiting_order(points_mm: ArrayLike, start_mm: tuple[float, float]) -> NDArr
     near = _neighbours(every)
     search = _Search(every, near, _greedy(every, near))
     search.improve(range(len(every)))
-    search.kick(min(_KICKS, 2 * len(every)) if len(every) > 7 else 0)
+    search.kick(0 if len(every) <= 7 else 2 * _KICKS if len(every) <= _SMALL else _KICKS)
     return np.array(search.path[1:], dtype=np.int64) - 1
 
 

@@ -21,7 +21,7 @@ from tests.savings import postgres
 
 RECENT = timedelta(days=60)
 """Before the commit that is tested, not before today: an old version's results stay as good as they were."""
-ELSEWHERE = {"benchmarks.speed.rivals.run", "benchmarks.accuracy.measure"}
+ELSEWHERE = {"benchmarks.speed.rivals.run", "benchmarks.accuracy.measure", "benchmarks.rig.paths"}
 """Measure in virtual environments of their own (docs/speed.md, docs/campaigns.md), which `make` does not build."""
 KEPT = sorted(RESULTS.glob("*.json"))
 
@@ -82,7 +82,7 @@ def test_names_are_their_own() -> None:
 
 
 def test_a_kept_result_is_of_a_campaign() -> None:
-    names = {each.result for each in CAMPAIGNS} | {"speed-rivals.json", "accuracy.json"}
+    names = {each.result for each in CAMPAIGNS} | {"speed-rivals.json", "accuracy.json", "rig-paths.json"}
     assert {path.name for path in tracked("benchmarks/results", ".json")} <= names
 
 
