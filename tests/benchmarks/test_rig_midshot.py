@@ -1,4 +1,4 @@
-"""A host that dies, hangs or meets a door in mid-shot, at reduced N; the full one: `python -m benchmarks.rig.midshot`."""
+"""A host that dies, hangs or meets a door in mid-shot; at full N: `python -m benchmarks.rig.midshot`."""
 
 from __future__ import annotations
 
