@@ -55,6 +55,7 @@ class Session:
     holder: int = 0
     held: bool = False
     left_at: float = 0.0
+    expiry: asyncio.TimerHandle | None = None
     _finished: tuple[CellArrays, StainMap] | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -62,7 +63,14 @@ class Session:
         """A stream takes the scan over; a stream that held it before may bring nothing more."""
         self.holder += 1
         self.held = True
+        self.keep_without_expiry()
         return self.holder
+
+    def keep_without_expiry(self) -> None:
+        """Forget the timer: it would hold on to all of the scan until its time, whatever became of that."""
+        if self.expiry is not None:
+            self.expiry.cancel()
+            self.expiry = None
 
     async def settled(self) -> None:
         """Wait until no strip is being worked on."""
@@ -211,7 +219,7 @@ class Scans:
         if session.broken:
             self._forget(session)
             return
-        asyncio.get_running_loop().call_later(KEEP_S, self._expire, session, holder)
+        session.expiry = asyncio.get_running_loop().call_later(KEEP_S, self._forget, session)
         waiting = [kept for kept in self._sessions.values() if kept.key_id == session.key_id and not kept.held]
         if len(waiting) > KEPT_PER_KEY:
             self._forget(min(waiting, key=lambda kept: kept.left_at))
@@ -246,12 +254,9 @@ class Scans:
             raise ServiceError("not-found", f"no calibration {name!r} is kept here; PUT /v1/calibrations/{name} first")
         return Calibration.from_json(document)
 
-    def _expire(self, session: Session, holder: int) -> None:
-        if session.holder == holder and not session.held:
-            self._forget(session)
-
     def _forget(self, session: Session) -> None:
         session.broken = True
+        session.keep_without_expiry()
         session.lease.close()
         if self._sessions.get(session.start.scan_id) is session:
             del self._sessions[session.start.scan_id]

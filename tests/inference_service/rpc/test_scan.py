@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -285,6 +287,25 @@ def test_scans_that_nobody_comes_back_for_are_let_go(tmp_path: Path, monkeypatch
             await until(lambda n=n: not sessions[f"scan-000{n}"].held)  # type: ignore[misc]
             assert len(sessions) == min(n + 1, 2)
         await until(lambda: not sessions)
+
+    with_calls(tmp_path, steps)
+
+
+def test_a_scan_that_was_let_go_leaves_memory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timer that would have let it go later held on to its pixels; many scans that are cut are many of them."""
+    monkeypatch.setattr(scans_module, "KEPT_PER_KEY", 0)
+
+    async def steps(called: Called) -> None:
+        sessions = called.server._detection.scans._sessions
+        stream = called.stub.Scan(metadata=called.auth())
+        for request in (start(), strip(0)):
+            await stream.write(request)
+        assert [(await stream.read()).WhichOneof("message") for _ in range(2)] == ["ready", "result"]
+        scan = weakref.ref(sessions["scan-0001"].scan)
+        stream.cancel()
+        await until(lambda: not sessions)
+        await until(lambda: gc.collect() >= 0 and scan() is None)
+        assert scan() is None
 
     with_calls(tmp_path, steps)
 
