@@ -90,7 +90,7 @@ def test_weighings_have_limits(values: tuple[float, int, float]) -> None:
 
 @pytest.mark.parametrize(
     ("share", "message"),
-    [(0.7, "flow is 74% of the profile's: clogged"), (1.3, "flow is 136% of the profile's: a leak")],
+    [(0.69, "flow is 72% of the profile's: clogged"), (1.31, "flow is 138% of the profile's: a leak")],
 )
 def test_clogs_and_leaks_are_told_from_the_profile(share: float, message: str) -> None:
     (reason,) = doubts(measure("water", weighings(share=share), DENSITY, 0.0), VALVE)
