@@ -7,8 +7,8 @@
 
 Cells of a table's grid, strewn or in blots, are to be visited from a corner, ending anywhere. The solver is PyVRP
 (iterated local search, MIT licence): one vehicle, the way back free. It begins once from our own path, so that it can
-only shorten it, and once by itself; the shorter counts. Each time it gets half the CPU seconds of `SOLVE_S`. Times are CPU seconds, which other
-programs on the machine disturb least. The result goes to benchmarks/results/rig-paths.json.
+only shorten it, and once by itself; the shorter counts. Each time it gets half the CPU seconds of `SOLVE_S`. Times are
+CPU seconds, which other programs on the machine disturb least. The result goes to benchmarks/results/rig-paths.json.
 """
 
 from __future__ import annotations

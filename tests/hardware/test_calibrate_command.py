@@ -82,7 +82,11 @@ def test_a_refused_calibration_is_not_written_but_its_report_is(capsys: pytest.C
         ([*RUN, "--dots", "dots.csv"], "--dots and --dots-picture belong together"),
         ([*RUN, "--profile", "bench.toml"], "--profile needs them"),
         ([*RUN[:-1], "9.8"], "the bar is 9.8 mm long?"),
-        ([*RUN, "--area-mm", "0", "0", "5000", "5000"], "give no usable calibration: the canvas would cover 25 m²"),
+        pytest.param(
+            [*RUN, "--area-mm", "0", "0", "5000", "5000"],
+            "give no usable calibration: the canvas would cover 25 m²",
+            marks=pytest.mark.slow,
+        ),
         (["calibrate", "board", "--sheet", "a7"], "no sheet is called 'a7'"),
         (["calibrate", "check", "none.json"], "none.json: No such file"),
         (["calibrate", "check", "none.json", "--flat", "flat0.png"], "so do --flat and --bar-mm"),

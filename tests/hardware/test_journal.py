@@ -213,6 +213,7 @@ journal.end("done")
 """
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_no_cell_gets_more_than_its_plan(tmp_path: Path) -> None:
     """SIGKILL at random moments; `given` is what really came out of the nozzle."""
     stained = {(row, col): "tannin" for row in range(2) for col in range(0, 18, 3)}
