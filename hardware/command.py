@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ROW,COL=NAME",
-        help="what a person knows a stain to be; rust goes to a person; repeatable",
+        help="what a person knows the stain at a cell to be; rust goes to a person; repeatable",
     )
     add("--gcode", type=Path, metavar="FILE", help="also write the plan as G-code, for a dry run")
     add("--out", default="-", metavar="FILE", help="where to write the plan (default: standard output)")
@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from hardware.checker import violations
     from hardware.garment import Garment
     from hardware.gcode import program
+    from hardware.ticket import named
     from hardware.treatment import build
 
     try:
@@ -51,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
             raise RigError("only one of MAP and --garment can come from standard input")
         stain_map, garment = _map(args.map), Garment.load(args.garment)
         machine, tables = profile.load(args.profile), chemistry_file.load(args.chemistry)
-        plan = build(stain_map, garment, machine, tables, _sources(args.source, stain_map))
+        stain_map, sources = named(stain_map, _sources(args.source, stain_map))
+        plan = build(stain_map, garment, machine, tables, sources)
     except ValueError as error:
         print(f"spotgrid plan: {error}", file=sys.stderr)
         return 2
