@@ -11,6 +11,8 @@ from typing import Final
 from hardware.plan import Plan, Step, Target
 from hardware.profile import Profile, ShotEnd, Tool
 
+_ARRIVED_S: Final = 0.01
+"""A pause begins when all moves are over; M64, which switches at once, would open a valve on the way."""
 LINE_CHARACTERS: Final = 79
 """GRBL 1.1 takes lines of up to 80 characters, the end of line included (its interface page)."""
 
@@ -58,6 +60,7 @@ def _shot(step: Step, target: Target, profile: Profile) -> Iterator[str]:
         yield "M5"
         return
     yield _go(x, y)
+    yield _rest(_ARRIVED_S)
     yield valve.open.format(ms=round(open_ms))
     yield _rest(open_ms / 1000)
     if valve.close:

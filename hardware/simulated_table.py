@@ -18,7 +18,8 @@ from hardware.camera import CameraError, CameraState, Frame
 from hardware.camera_sim import Fault
 from hardware.cloth_model import Cloth, Window
 from hardware.profile import Profile
-from hardware.simulator import GrblSimulator, Opening
+from hardware.simulator import GrblSimulator
+from hardware.simulator_parts import Opening
 from model.grid import CANVAS_PX_PER_MM
 
 PX: Final = CANVAS_PX_PER_MM

@@ -4,6 +4,9 @@ Written from the published protocol and command pages of GRBL 1.1; no firmware c
 takes as long (trapezoids from stop to stop: an upper bound, since real GRBL blends corners), and keeps a log of when
 which output was open. Time is whatever clock it is given.
 
+Of grblHAL it knows M62 to M65: digital outputs, with the move that follows (62, 63) or at once (64, 65). Such an output
+stays on through door and reset, the worst that a controller may do; a normally-closed relay, `relay_ms`, shuts it.
+
 Simplified: two axes matter (Z is ignored), arcs and probing are refused, work offsets are zero, and a hold stops at
 once instead of slowing down. Machine coordinates begin at `area_mm`'s corner, as with a forced origin.
 """
@@ -17,12 +20,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from hardware.simulator_parts import Block, Opening
+
 BANNER: Final = "Grbl 1.1h ['$' for help]"
 PLANNER_BLOCKS: Final = 15
 RX_BYTES: Final = 128
 LINE_BYTES: Final = 79
 RESET, DOOR = 0x18, 0x84
 
+_DIGITAL: Final = (62.0, 63.0, 64.0, 65.0)
+_AT_ONCE: Final = (64.0, 65.0)
 _HARMLESS_G: Final = {17.0, 21.0, 40.0, 49.0, 54.0, 80.0, 94.0}
 
 
@@ -38,57 +45,6 @@ class _RefusedError(Exception):
 
 
 @dataclass
-class _Block:
-    """One move from stop to stop."""
-
-    start: tuple[float, float]
-    end: tuple[float, float]
-    speed_mm_s: float
-    accel_mm_s2: float
-    cutting: bool
-    elapsed_s: float = 0.0
-
-    @property
-    def length(self) -> float:
-        return math.dist(self.start, self.end)
-
-    @property
-    def lasts_s(self) -> float:
-        reach = self.speed_mm_s**2 / self.accel_mm_s2
-        if self.length >= reach:
-            return self.length / self.speed_mm_s + self.speed_mm_s / self.accel_mm_s2
-        return 2 * math.sqrt(self.length / self.accel_mm_s2)
-
-    def place(self) -> tuple[float, float]:
-        """Where the head is: speeding up, steady, slowing down."""
-        total, t, a = self.lasts_s, self.elapsed_s, self.accel_mm_s2
-        ramp = min(self.speed_mm_s / a, total / 2)
-        if t < ramp:
-            gone = a * t * t / 2
-        elif t <= total - ramp:
-            gone = a * ramp * ramp / 2 + a * ramp * (t - ramp)
-        else:
-            gone = self.length - a * (total - t) ** 2 / 2
-        share = gone / self.length if self.length else 1.0
-        return tuple(s + (e - s) * share for s, e in zip(self.start, self.end, strict=True))  # type: ignore[return-value]
-
-
-@dataclass
-class Opening:
-    """An output that was on: "spindle", "mist" or "flood", from when to when (None = still), where it began and ended.
-
-    `power` is the spindle's S word when it began.
-    """
-
-    output: str
-    begin_s: float
-    end_s: float | None
-    at_mm: tuple[float, float]
-    power: float = 0.0
-    end_mm: tuple[float, float] | None = None
-
-
-@dataclass
 class GrblSimulator:
     """One controller.
 
@@ -97,6 +53,7 @@ class GrblSimulator:
         area_mm: (x0, y0, x1, y1) that soft limits allow.
         speed_mm_s, accel_mm_s2: of rapid moves and all moves.
         settings: the `$` settings that matter here: 20 soft limits, 22 homing, 32 laser mode.
+        relay_ms: how long after its opening a relay cuts a digital output; None = there is no relay.
     """
 
     clock: Callable[[], float]
@@ -104,6 +61,7 @@ class GrblSimulator:
     speed_mm_s: float = 200.0
     accel_mm_s2: float = 2000.0
     settings: dict[int, float] = field(default_factory=lambda: {20: 1, 22: 1, 32: 1})
+    relay_ms: float | None = None
     openings: list[Opening] = field(default_factory=list)
     lost_bytes: int = 0
 
@@ -115,11 +73,12 @@ class GrblSimulator:
         self._state = "Alarm" if self.settings.get(22) else "Idle"
         self._door_open = False
         self._open: dict[str, Opening] = {}
+        self._digital: set[str] = set()
         self._restart()
 
     def _restart(self) -> None:
         self._lines: deque[str] = deque()
-        self._blocks: deque[_Block] = deque()
+        self._blocks: deque[Block] = deque()
         self._dwell_s: float | None = None
         self._planned = self._position
         self._motion, self._absolute, self._feed = 0, True, 0.0
@@ -169,11 +128,17 @@ class GrblSimulator:
 
     def next_event_s(self) -> float:
         """When something ends by itself: the earliest time at which there may be more to say."""
+        dropped = min((self._drop_s(opening) for opening in self._open.values()), default=math.inf)
         if self._paused:
-            return math.inf
+            return dropped
         if self._blocks:
-            return self._now + self._blocks[0].lasts_s - self._blocks[0].elapsed_s
-        return math.inf if self._dwell_s is None else self._now + self._dwell_s
+            return min(dropped, self._now + self._blocks[0].lasts_s - self._blocks[0].elapsed_s)
+        return dropped if self._dwell_s is None else min(dropped, self._now + self._dwell_s)
+
+    def _drop_s(self, opening: Opening) -> float:
+        """When the relay cuts it."""
+        cut = self.relay_ms is not None and opening.output.startswith("digital")
+        return opening.begin_s + self.relay_ms / 1000 if cut and self.relay_ms else math.inf
 
     # Time.
 
@@ -190,6 +155,10 @@ class GrblSimulator:
 
     def _pass(self, seconds: float) -> None:
         self._now += seconds
+        dropped = {name for name, opening in self._open.items() if self._drop_s(opening) <= self._now + 1e-9}
+        if dropped:
+            self._digital -= dropped
+            self._switch()
         if self._paused:
             return
         if self._blocks:
@@ -311,11 +280,14 @@ class GrblSimulator:
         codes = [(letter, number) for letter, number in words if letter in "GM"]
         if not set(values) <= set("XYZFSPN"):
             raise _RefusedError(20)
-        waits = any(letter == "M" or number == 4 for letter, number in codes)
+        waits = any((letter == "M" and number not in _AT_ONCE) or number == 4 for letter, number in codes)
         if (waits and self._blocks) or len(self._blocks) >= PLANNER_BLOCKS:
             raise _WaitError
         for letter, number in codes:
-            self._modal(letter, number)
+            if letter == "M" and number in _DIGITAL:
+                self._set_digital(number in (62, 64), values)
+            else:
+                self._modal(letter, number)
         self._feed = values.get("F", self._feed)
         self._power = values.get("S", self._power)
         if ("G", 4.0) in codes:
@@ -326,6 +298,15 @@ class GrblSimulator:
             self._move(values, self._absolute or ("G", 53.0) in codes)
         self._switch()
         return self._dwell_s is None and self._state != "Alarm"
+
+    def _set_digital(self, on: bool, values: dict[str, float]) -> None:
+        if "P" not in values:
+            raise _RefusedError(28)
+        name = f"digital {values['P']:.0f}"
+        if on and self._state != "Check":
+            self._digital.add(name)
+        elif not on:
+            self._digital.discard(name)
 
     def _modal(self, letter: str, number: float) -> None:
         if letter == "G" and number in (0, 1):
@@ -356,7 +337,7 @@ class GrblSimulator:
             return
         speed = min(self._feed / 60, self.speed_mm_s) if self._motion else self.speed_mm_s
         if self._state != "Check" and end != self._planned:
-            self._blocks.append(_Block(self._planned, end, speed, self.accel_mm_s2, self._motion == 1))
+            self._blocks.append(Block(self._planned, end, speed, self.accel_mm_s2, self._motion == 1))
         self._planned = end
 
     def _alarm(self, number: int) -> None:
@@ -377,6 +358,7 @@ class GrblSimulator:
         wanted = {"spindle": able} | {
             name: on and self._state not in ("Door", "Check") for name, on in self._coolant.items()
         }
+        wanted |= {name: name in self._digital for name in (*self._open, *self._digital) if name.startswith("digital")}
         for name, on in wanted.items():
             if on and name not in self._open:
                 self._open[name] = Opening(name, self._now, None, self._position, self._power)

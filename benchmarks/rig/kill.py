@@ -34,7 +34,7 @@ from hardware.rig import Rig
 from hardware.rig_outcome import Settings
 from hardware.rig_state import Command, StateFolder, issue
 from hardware.simulation import Simulation, plain
-from hardware.simulator import Opening
+from hardware.simulator_parts import Opening
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RESULT: Final = ROOT / "benchmarks" / "results" / "rig-kill.json"

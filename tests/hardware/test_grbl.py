@@ -320,6 +320,25 @@ def test_a_killed_host_leaves_the_shot_to_end_with_its_move() -> None:
     assert opening.end_s - opening.begin_s == pytest.approx(3 / 10 + 10 / 2000, abs=0.05)
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_relay_shot_opens_over_its_cell_and_ends_by_itself(tmp_path: Path, dies: bool) -> None:
+    profile = rigs.profile(tmp_path, end="relay")
+    plan = build(rigs.stain_map({(5, 5): "tannin"}), rigs.SHIRT, profile, load_chemistry())
+    step = plan.steps[0]
+    lines = gcode.shot_lines(step, step.targets[0], profile)
+    rig = Rig()
+    rig.simulator.relay_ms = profile.relay_ms
+    for line in lines[: lines.index("M64 P1") + 1] if dies else lines:
+        rig.sender.send(line, 10.0)
+    rig.clock.now += 5.0
+    assert rig.is_shut()
+    (opening,) = rig.simulator.openings
+    assert opening.at_mm == profile.head_from_table(55.0, 55.0)
+    assert opening.end_s is not None
+    longest_s = profile.relay_ms if dies else profile.valves["water"].open_ms(step.targets[0].volume_ul)
+    assert opening.end_s - opening.begin_s == pytest.approx(longest_s / 1000)
+
+
 @pytest.mark.parametrize("address", ["usb", "serial:", "serial:/dev/null/x", "tcp:localhost", "tcp:h:99999", "tcp::1"])
 def test_a_wrong_address_is_told(address: str) -> None:
     with pytest.raises(RigError, match="controller"):

@@ -191,3 +191,33 @@ def test_relative_moves_and_machine_coordinates() -> None:
     bench.type("G91", "G0 X10", "G0 X10", "G53 G0 Y7")
     bench.wait(5)
     assert "MPos:20.000,7.000" in bench.state()
+
+
+def test_digital_outputs_switch_at_once_or_after_the_moves_before() -> None:
+    bench = Bench()
+    assert bench.type("G0 X100", "M64 P1") == ["ok", "ok"]
+    (early,) = bench.grbl.openings
+    assert early.at_mm[0] < 1, "M64 does not wait for the move"
+    bench.wait(2)
+    assert bench.type("M65 P1", "G0 X200", "M62 P2") == ["ok", "ok"]
+    bench.wait(2)
+    assert bench.grbl.openings[1].at_mm[0] == 200
+    assert bench.grbl.open_outputs == {"digital 2"}
+    assert bench.type("M63 P2", "M64") == ["ok", "error:28"]
+    assert bench.grbl.open_outputs == set()
+
+
+def test_a_relay_cuts_what_neither_door_nor_reset_does() -> None:
+    for relay_ms, still in ((None, {"digital 1"}), (500.0, set())):
+        bench = Bench()
+        bench.grbl.relay_ms = relay_ms
+        bench.type("M64 P1")
+        bench.wait(0.1)
+        bench.grbl.set_door(True)
+        bench.grbl.receive(b"\x18")
+        assert bench.grbl.open_outputs == {"digital 1"}
+        bench.wait(5)
+        assert bench.grbl.open_outputs == still
+    (opening,) = bench.grbl.openings
+    assert opening.end_s is not None
+    assert opening.end_s - opening.begin_s == pytest.approx(0.5)
