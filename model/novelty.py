@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,20 +98,44 @@ def cell_looks(glance: NDArray[np.uint8]) -> NDArray[np.float32]:
     and how peaked the changes are (log of mean square over squared mean: letters are, weave is not). Then the mean
     brightness and the mean saturation.
     """
-    height, width = glance.shape[:2]
-    pixels = glance.reshape(height // SUBCELLS, SUBCELLS, width // SUBCELLS, SUBCELLS, 3).astype(np.float32) / 255
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    bright = 0.3 * red + 0.59 * green + 0.11 * blue
+    if not glance.size:
+        return np.zeros((glance.shape[0] // SUBCELLS, glance.shape[1] // SUBCELLS, LOOKS), dtype=np.float32)
+    pixels = glance.astype(np.float32) / np.float32(255)
+    red, green, blue = (np.ascontiguousarray(pixels[..., i]) for i in range(3))
+    bright = np.asarray(np.float32(0.3) * red + np.float32(0.59) * green + np.float32(0.11) * blue, np.float32)
     found: list[NDArray[np.float32]] = []
-    for plane, lags in zip((bright, red - green, (red + green) / 2 - blue), _LAGS_MM, strict=True):
+    for plane, lags in zip((bright, red - green, (red + green) / np.float32(2) - blue), _LAGS_MM, strict=True):
         for lag in lags:
-            across, down = plane[..., lag:] - plane[..., :-lag], plane[:, lag:] - plane[:, :-lag]
-            mean = (np.abs(across).mean(axis=(1, 3)) + np.abs(down).mean(axis=(1, 3))) / 2
-            square = ((across**2).mean(axis=(1, 3)) + (down**2).mean(axis=(1, 3))) / 2
+            mean, square = _changes(plane, lag)
             found += [np.log(mean + 0.003), np.log((square + 2e-5) / (mean**2 + 1e-5))]  # 0.003: below one grey level
-    saturation = pixels.max(axis=-1) - pixels.min(axis=-1)
-    found += [bright.mean(axis=(1, 3)), saturation.mean(axis=(1, 3))]
+    saturation = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    found += [_cell_means(bright), _cell_means(saturation)]
     return np.stack(found, axis=-1).astype(np.float32)
+
+
+def _changes(plane: NDArray[np.float32], lag: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and mean square of the change over `lag` mm, across and down, inside each cell: (h, w) -> two (rows, cols).
+
+    Whole planes and one weight a px (0 where the change would leave the cell): a tenth of the time of cell by cell.
+    """
+    inside = (np.arange(max(plane.shape)) % SUBCELLS < SUBCELLS - lag).astype(np.float32)
+    inside *= SUBCELLS / (SUBCELLS - lag) / 2  # half of the mean is across, half down
+    change, square = np.zeros_like(plane), np.zeros_like(plane)
+    across = cv2.absdiff(plane[:, lag:], plane[:, :-lag])
+    weighted = across * inside[: across.shape[1]]
+    change[:, :-lag] = weighted
+    square[:, :-lag] = weighted * across
+    down = cv2.absdiff(plane[lag:], plane[:-lag])
+    weighted = down * inside[: down.shape[0], None]
+    change[:-lag] += weighted
+    square[:-lag] += weighted * down
+    return _cell_means(change), _cell_means(square)
+
+
+def _cell_means(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(10 rows, 10 cols) -> (rows, cols)."""
+    size = plane.shape[1] // SUBCELLS, plane.shape[0] // SUBCELLS
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 class Surroundings:
