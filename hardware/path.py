@@ -21,7 +21,8 @@ _NEIGHBOURS: Final = 10  # on a grid many are equally near: fewer leave a blot w
 _SEGMENT: Final = 3  # Or-opt moves up to three points at once
 _KICK_SPAN: Final = 30
 _KICKS: Final = 200
-_SMALL: Final = 500  # points up to which there is time for twice as many
+_SMALL: Final = 500  # points up to which there is time for twice as many, but at most
+_KICKS_A_POINT: Final = 8
 _LEAST_GAIN: Final = 1e-9
 
 
@@ -49,7 +50,8 @@ def visiting_order(points_mm: ArrayLike, start_mm: tuple[float, float]) -> NDArr
     near = _neighbours(every)
     search = _Search(every, near, _greedy(every, near))
     search.improve(range(len(every)))
-    search.kick(0 if len(every) <= 7 else 2 * _KICKS if len(every) <= _SMALL else _KICKS)
+    most = 2 * _KICKS if len(every) <= _SMALL else _KICKS
+    search.kick(min(most, _KICKS_A_POINT * len(every)) if len(every) > 7 else 0)
     return np.array(search.path[1:], dtype=np.int64) - 1
 
 
