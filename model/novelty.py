@@ -103,9 +103,9 @@ def cell_looks(glance: NDArray[np.uint8]) -> NDArray[np.float32]:
     pixels = glance.astype(np.float32) / np.float32(255)
     red, green, blue = (np.ascontiguousarray(pixels[..., i]) for i in range(3))
     bright = np.asarray(np.float32(0.3) * red + np.float32(0.59) * green + np.float32(0.11) * blue, np.float32)
-    planes: tuple[NDArray[np.float32], ...] = (bright, red - green, (red + green) / np.float32(2) - blue)
+    yellow = np.asarray((red + green) / 2 - blue, np.float32)
     found: list[NDArray[np.float32]] = []
-    for plane, lags in zip(planes, _LAGS_MM, strict=True):
+    for plane, lags in zip((bright, red - green, yellow), _LAGS_MM, strict=True):
         for lag in lags:
             mean, square = _changes(plane, lag)
             found += [np.log(mean + 0.003), np.log((square + 2e-5) / (mean**2 + 1e-5))]  # 0.003: below one grey level
