@@ -121,7 +121,8 @@ def to_int8(path: Path, file: OnnxFile, pictures: Sequence[Image], out: Path) ->
         op_types_to_quantize=["Conv", "Clip"],
         per_channel=True,
         activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QUInt8,  # with signed ones, processors without VNNI add two products in 16 bits: too few
+        weight_type=QuantType.QInt8,
+        reduce_range=True,  # weights of 7 bits: processors without VNNI add two products of 8 in 16 bits and overflow
         nodes_to_exclude=kept_in_fp32(onnx.load(prepared).graph),
     )
 
