@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -26,12 +26,15 @@ _KICKS_A_POINT: Final = 8
 _LEAST_GAIN: Final = 1e-9
 
 
-def visiting_order(points_mm: ArrayLike, start_mm: tuple[float, float]) -> NDArray[np.int64]:
+def visiting_order(
+    points_mm: ArrayLike, start_mm: tuple[float, float], known: Sequence[int] | None = None
+) -> NDArray[np.int64]:
     """The order in which to visit points, beginning at `start_mm` and ending anywhere.
 
     Args:
         points_mm: (n, 2) of (x, y) mm, any frame.
         start_mm: where the nozzle is, in the same frame.
+        known: an order found for these points from another start: it, or its reverse, is mended and no more.
 
     Returns:
         int64 (n,): indexes into `points_mm`, each once.
@@ -48,6 +51,12 @@ def visiting_order(points_mm: ArrayLike, start_mm: tuple[float, float]) -> NDArr
         return np.arange(len(points))
     every = np.vstack([start_mm, points]).astype(np.float64)
     near = _neighbours(every)
+    if known is not None:
+        ways = (list(known), list(known)[::-1])
+        shorter = min(ways, key=lambda way: path_mm(points[way], start_mm))
+        search = _Search(every, near, [0, *(n + 1 for n in shorter)])
+        search.improve(range(len(every)))
+        return np.array(search.path[1:], dtype=np.int64) - 1
     search = _Search(every, near, _greedy(every, near))
     search.improve(range(len(every)))
     most = 2 * _KICKS if len(every) <= _SMALL else _KICKS

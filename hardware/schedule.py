@@ -37,12 +37,13 @@ def schedule(jobs: list[Job], grid: Grid, profile: Profile) -> tuple[tuple[Step,
     ready = dict.fromkeys(chains, 0.0)
     head = profile.head_from_table(*grid.origin_mm)
     steps: list[Step] = []
+    orders: dict[frozenset[Cell], list[Cell]] = {}
     now = 0.0
     while chains:
         now = max(now, min(ready[blot] for blot in chains))
         chosen = _choose([chain for blot, chain in chains.items() if ready[blot] <= now])
         not_before = max(ready[job.blot] for job in chosen)
-        step, head = _step(len(steps), chosen, not_before, head, grid, profile)
+        step, head = _step(len(steps), chosen, not_before, head, grid, profile, orders)
         steps.append(step)
         now += step.takes_s
         for job in chosen:
@@ -67,9 +68,15 @@ def _choose(chains: list[list[Job]]) -> list[Job]:
 
 
 def _step(
-    n: int, jobs: list[Job], not_before: float, head: tuple[float, float], grid: Grid, profile: Profile
+    n: int,
+    jobs: list[Job],
+    not_before: float,
+    head: tuple[float, float],
+    grid: Grid,
+    profile: Profile,
+    orders: dict[frozenset[Cell], list[Cell]],
 ) -> tuple[Step, tuple[float, float]]:
-    """One round as a step, and where the head stands after it."""
+    """One round as a step, and where the head stands after it; `orders`: how the same cells were visited before."""
     first = jobs[0]
     tool = {"tamp": profile.tamper, "extract": profile.vacuum}.get(first.operation)
     targets = []
@@ -78,7 +85,10 @@ def _step(
             x, y = grid.mm_from_cell((row, col)).tolist()
             targets.append(Target(row, col, x, y, job.blot, volume))
     places = [profile.head_from_table(t.x_mm, t.y_mm, tool.offset_mm if tool else None) for t in targets]
-    order = visiting_order(places, head).tolist()
+    at = {(target.row, target.col): i for i, target in enumerate(targets)}
+    before = orders.get(frozenset(at))
+    order = visiting_order(places, head, None if before is None else [at[cell] for cell in before]).tolist()
+    orders[frozenset(at)] = [(targets[i].row, targets[i].col) for i in order]
     travel = path_mm([places[i] for i in order], head)
     if tool is None:
         valve = profile.valves[first.agent.name]

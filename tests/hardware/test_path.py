@@ -75,3 +75,17 @@ def test_one_spot_many_times_is_no_trouble() -> None:
 def test_what_is_no_list_of_points_is_refused(points: object) -> None:
     with pytest.raises(ValueError, match="points_mm"):
         visiting_order(points, START)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_known_order_is_mended_for_another_start_in_a_fraction_of_the_time() -> None:
+    points = np.random.default_rng(4).uniform(0, 500, (150, 2))
+    first = visiting_order(points, START).tolist()
+    for corner in ((500.0, 500.0), (500.0, 0.0), START):
+        again = visiting_order(points, corner, known=first)
+        assert sorted(again.tolist()) == list(range(150))
+        assert path_mm(points[again], corner) <= path_mm(points[visiting_order(points, corner)], corner) * 1.05
+    began = time.process_time()
+    visiting_order(points, START, known=first)
+    middle = time.process_time()
+    visiting_order(points, START)
+    assert middle - began < (time.process_time() - middle) / 2
