@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -71,14 +71,16 @@ class Guard(grpc.aio.ServerInterceptor):
         incoming = _each(decode) if handler.request_streaming else decode
 
         async def answer_once(request: Any, context: Context) -> Any:
-            async with self._call(method, context):
-                return await work(incoming(request), context)
+            return await self._run(method, context, lambda: work(incoming(request), context))
 
         async def answer_many(request: Any, context: Context) -> None:
-            # No generator: one that is cut while it gives out a message is closed by nobody in particular, and late.
-            async with self._call(method, context), aclosing(work(incoming(request), context)) as responses:
-                async for response in responses:
-                    await context.write(response)
+            async def send() -> None:
+                # No generator: one that is cut while it gives out a message is closed by nobody, or late.
+                async with aclosing(work(incoming(request), context)) as responses:
+                    async for response in responses:
+                        await context.write(response)
+
+            await self._run(method, context, send)
 
         ends = (handler.request_streaming, handler.response_streaming)
         kind = "_".join("stream" if end else "unary" for end in ends)
@@ -88,9 +90,8 @@ class Guard(grpc.aio.ServerInterceptor):
         guarded: Handler = make(behavior, response_serializer=handler.response_serializer)
         return guarded
 
-    @asynccontextmanager
-    async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
-        """Admit the caller, and turn whatever goes wrong meanwhile into an answer."""
+    async def _run(self, method: str, context: Context, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Admit the caller and do the work; whatever goes wrong meanwhile becomes a refusal, and the answer is None."""
         metadata = {str(name): value for name, value in context.invocation_metadata() or ()}
         REQUEST_ID.set(request_id(_text(metadata.get(problems.REQUEST_ID))))
         context.set_trailing_metadata(((problems.REQUEST_ID, str(REQUEST_ID.get())),))
@@ -98,21 +99,21 @@ class Guard(grpc.aio.ServerInterceptor):
         try:
             async with AsyncExitStack() as stack:
                 await self._admit(call, _text(metadata.get("authorization")), stack)
-                yield
+                return await work()
         except ServiceError as error:
             call.status, call.refused = error.kind.grpc, error.kind.slug
-            await problems.abort(context, error)
+            problems.refuse(context, error)
         except asyncio.CancelledError:
             call.status = "CANCELLED"
             raise
-        except grpc.aio.AbortError:
+        except grpc.aio.AbortError:  # of a library's handler
             call.status = "ABORTED"
             raise
         except Exception:
             _LOG.exception("a fault in the service")
             call.status, call.refused = "INTERNAL", "internal"
             fault = "the service has a fault; its log has more under this request's id"
-            await problems.abort(context, ServiceError("internal", fault))
+            problems.refuse(context, ServiceError("internal", fault))
         finally:
             self._note(call)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NoReturn
+from typing import Final
 
 import grpc
 
@@ -32,10 +32,15 @@ def trailers(error: ServiceError) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-async def abort(context: grpc.aio.ServicerContext[object, object], error: ServiceError) -> NoReturn:
-    """End the call with a refusal."""
-    await context.abort(code_of(error), error.detail, (*trailers(error), (REQUEST_ID, str(logs.REQUEST_ID.get()))))
-    raise AssertionError("abort always raises")
+def refuse(context: grpc.aio.ServicerContext[object, object], error: ServiceError) -> None:
+    """Let the call end with a refusal when its handler returns, whatever that returns.
+
+    gRPC's own `abort` raises, and keeps what it raised: call, frames and the request in them then hold each other until
+    Python looks for such rings, which is seldom, and a request may have megabytes.
+    """
+    context.set_trailing_metadata((*trailers(error), (REQUEST_ID, str(logs.REQUEST_ID.get()))))
+    context.set_code(code_of(error))
+    context.set_details(error.detail)
 
 
 def as_message(error: ServiceError) -> pb.Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import grpc
@@ -39,6 +40,29 @@ async def outcome(called: Called, method: str, metadata: tuple[tuple[str, str], 
     except grpc.aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK
+
+
+def test_refused_calls_leave_nothing_for_the_garbage_collector(tmp_path: Path) -> None:
+    """What holds on to itself waits for a collection that may come thousands of requests later, with its picture."""
+
+    def calls() -> int:
+        return sum(type(each).__name__ == "_ServicerContext" for each in gc.get_objects())
+
+    async def steps(called: Called) -> None:
+        await outcome(called, "/spotgrid.v1.StainDetection/Detect", called.auth())
+        gc.collect()
+        gc.disable()
+        try:
+            before = calls()
+            for method in ("Detect", "Watch", "Scan", "RecordTreatments"):
+                for scope in ("detect", "report"):
+                    await outcome(called, f"/spotgrid.v1.StainDetection/{method}", called.auth(scope))
+            await asyncio.sleep(0.1)
+            assert calls() <= before + 1
+        finally:
+            gc.enable()
+
+    with_calls(tmp_path, steps)
 
 
 def test_the_table_has_every_method_and_no_other() -> None:
