@@ -155,13 +155,13 @@ def _demo_clean(out_dir: Path, model_path: Path | None) -> int:
     from savings.report import live
 
     print("\ncleaning it on a simulated table, with a service of its own: about a minute ...", file=sys.stderr)
-    with served(out_dir, model_path=model_path, warm_runs=2, timeout_s=_SLOW_S) as service:
+    with served(out_dir, model_path=model_path, warm_runs=50, timeout_s=_SLOW_S) as service:
         laid = _demo_laid(out_dir)
         with connect(service.grpc, service.key, timeout_s=_SLOW_S) as client:
             link = Link(ServiceSender(client))
             eyes = TicketEyes(RemoteEyes(client, RIG), laid)
             try:
-                _until_ready(client.ready)
+                _until_ready(client.ready, service.last_error)
                 cleaned = clean(laid, eyes, out_dir, quietly, link=link)
             finally:
                 link.close()
@@ -190,7 +190,7 @@ def _demo_laid(out_dir: Path) -> Laid:
     return Laid(Looks(scene.image, unstained.image), scene.coverage, chemistry[scene.source])
 
 
-def _until_ready(ready: Callable[[], bool], within_s: float = 120.0) -> None:
+def _until_ready(ready: Callable[[], bool], why_not: Callable[[], str], within_s: float = 120.0) -> None:
     """Wait for a service's network to be warm.
 
     Raises:
@@ -199,7 +199,7 @@ def _until_ready(ready: Callable[[], bool], within_s: float = 120.0) -> None:
     until = time.monotonic() + within_s
     while not ready():
         if time.monotonic() > until:
-            raise OSError(f"the service is not ready within {within_s:g} s: see service.log")
+            raise OSError(f"its service is not ready within {within_s:g} s: {why_not()}")
         time.sleep(0.1)
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from inference_service.errors import ServiceError
 from inference_service.keys import Keys
@@ -30,12 +30,18 @@ _KEY_LASTS: Final = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Loopback:
-    """Where it is, and a key with scopes `detect` and `actuate`. `ledger` outlives it."""
+    """Where it is, and a key with scopes `detect` and `actuate`. `ledger` and `log` outlive it."""
 
     http: str
     grpc: str
     key: str
     ledger: str
+    log: Path
+
+    def last_error(self) -> str:
+        """The last error that its log tells, or where the log is."""
+        told = [line["message"] for line in map(_read, _lines(self.log)) if line.get("level") == "error"]
+        return str(told[-1]) if told else f"see {self.log}"
 
 
 @contextmanager
@@ -59,7 +65,7 @@ def served(folder: Path, **settings: object) -> Iterator[Loopback]:
         running = subprocess.Popen(command, env={**others, **ours}, stdout=file, stderr=file)
         try:
             at = _listening(running, log)
-            yield Loopback(at["http"], f"grpc://{at['grpc']}", key, ledger)
+            yield Loopback(at["http"], f"grpc://{at['grpc']}", key, ledger, log)
         finally:
             running.terminate()
             try:
@@ -82,20 +88,24 @@ def _listening(running: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
     until = time.monotonic() + _START_S
     while time.monotonic() < until and running.poll() is None:
         at: dict[str, str] = {}
-        for line in log.read_text(encoding="utf-8").splitlines():
-            at |= _addresses(line)
+        for line in map(_read, _lines(log)):
+            if line.get("message") == "listening":
+                at |= {name: str(line[name]) for name in ("http", "grpc") if name in line}
         if {"http", "grpc"} <= set(at):
             return at
         time.sleep(0.05)
-    end = "\n".join(log.read_text(encoding="utf-8").splitlines()[-5:])
+    end = "\n".join(_lines(log)[-5:])
     raise ServiceError("unavailable", f"the service on loopback does not start; the end of {log}:\n{end}")
 
 
-def _addresses(line: str) -> dict[str, str]:
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8").splitlines()
+
+
+def _read(line: str) -> dict[str, Any]:
+    """A line of the log; empty where it is half a line, or a library's own words."""
     try:
         told = json.loads(line)
-    except ValueError:  # half a line, or a library's own words
+    except ValueError:
         return {}
-    if not isinstance(told, dict) or told.get("message") != "listening":
-        return {}
-    return {name: str(told[name]) for name in ("http", "grpc") if name in told}
+    return told if isinstance(told, dict) else {}

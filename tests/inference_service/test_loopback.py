@@ -13,13 +13,13 @@ from inference_service.errors import ServiceError
 from tests.model.toy_onnx import write_toy
 
 
-def test_only_a_whole_line_that_says_so_is_an_address() -> None:
-    assert loopback._addresses('{"message": "listening", "http": "http://127.0.0.1:1"}') == {
-        "http": "http://127.0.0.1:1"
-    }
-    assert loopback._addresses('{"message": "listening", "gr') == {}
-    assert loopback._addresses('{"message": "starting", "http": "no"}') == {}
-    assert loopback._addresses("[1]") == {}
+def test_the_last_error_is_told_whatever_else_the_log_holds(tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    service = loopback.Loopback("", "", "", "", log)
+    log.write_text('[1]\n{"level": "info", "message": "started"}\n{"level": "err')
+    assert service.last_error() == f"see {log}"
+    log.write_text('{"level": "error", "message": "one"}\n{"level": "error", "message": "two"}\n{"level": "info"}\n')
+    assert service.last_error() == "two"
 
 
 @pytest.mark.slow
