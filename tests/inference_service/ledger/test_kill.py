@@ -10,7 +10,9 @@ from inference_service.ledger.tables import GARMENTS, TREATMENTS
 MOMENTS = 5  # 50 by `python -m benchmarks.ledger.kill`
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_killed_at_random_moments_every_acknowledged_event_is_there_once(url: str) -> None:
+    """The slow test below has PostgreSQL too."""
     found = kill.campaign(url, MOMENTS)
     print(f"{MOMENTS} moments of {kill.MOMENTS}: {found}")
     assert (found["lost"], found["doubled"], found["wrong"]) == ([], [], [])

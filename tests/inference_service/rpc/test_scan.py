@@ -268,6 +268,7 @@ def test_a_strip_may_take_longer_than_a_picture_may(tmp_path: Path, monkeypatch:
     with_calls(tmp_path, steps, timeout_s=0.1)
 
 
+@pytest.mark.slow
 def test_scans_that_nobody_comes_back_for_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scans_module, "KEPT_PER_KEY", 2)
     monkeypatch.setattr(scans_module, "KEEP_S", 1.5)
