@@ -320,6 +320,24 @@ def test_a_killed_host_leaves_the_shot_to_end_with_its_move() -> None:
     assert opening.end_s - opening.begin_s == pytest.approx(3 / 10 + 10 / 2000, abs=0.05)
 
 
+def test_a_killed_host_leaves_the_valve_to_the_relay() -> None:
+    """The same in real time with a digital output, which only the relay shuts."""
+    with SimulatorServer() as server:
+        server.simulator.relay_ms = 300.0
+        sender = Grbl(open_port(server.address))
+        sender.connect()
+        sender.accept(permit(1))
+        sender.home()
+        sender.send("M64 P1")
+        del sender  # nobody sends M65
+        time.sleep(0.6)
+        with server.lock:
+            assert server.simulator.open_outputs == set()
+            (opening,) = server.simulator.openings
+    assert opening.end_s is not None
+    assert opening.end_s - opening.begin_s == pytest.approx(0.3, abs=0.05)
+
+
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_relay_shot_opens_over_its_cell_and_ends_by_itself(tmp_path: Path, dies: bool) -> None:
     profile = rigs.profile(tmp_path, end="relay")
