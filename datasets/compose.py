@@ -15,7 +15,7 @@ from datasets.light import light_field
 from datasets.noise import F32, log_uniform
 from datasets.pictures import Pool
 from datasets.scene import Scene, Stain
-from datasets.stains import OPTICS, Mark, Optics, lay, soak
+from datasets.stains import OPTICS, Mark, Optics, lay, lay_even, soak
 from datasets.truth import MM, Truth, contrast, to_mm
 from model.taxonomy import SOURCE_NAMES, SOURCES
 
@@ -30,6 +30,7 @@ class Recipe:
     area_mm2: tuple[float, float] = (0.5, 2000.0)
     giant_share: float = 0.06  # stains of 2000 to 12000 mm², beyond what one crop shows whole
     strength: tuple[float, float] = (0.1, 1.8)
+    even_share: float = 0.0  # stains that are round or oval blots, even all over
     camera_mm_per_px: tuple[float, float] = (0.1, 2.0)
     pictures: dict[str, float] = field(
         default_factory=lambda: {"garment": 0.42, "texture": 0.1, "rig": 0.06, "grey": 0.06}
@@ -160,7 +161,10 @@ def _add_stain(
     for attempt in range(6):
         source, shape, area = _choose(rng, recipe, shot)
         optics = table[source]
-        mark = lay(rng, shape, area, optics, sharp=bool(rng.random() < 0.3))
+        if recipe.even_share and rng.random() < recipe.even_share:
+            shape, mark = "drop", lay_even(rng, area)
+        else:
+            mark = lay(rng, shape, area, optics, sharp=bool(rng.random() < 0.3))
         placed = _place(rng, mark, ground)
         if placed is None:
             continue

@@ -226,6 +226,21 @@ def lay(rng: np.random.Generator, shape: str, area_mm2: float, optics: Optics, *
     return Mark(0, 0, density.astype(np.float32), outline.astype(np.float32), fringe)
 
 
+def lay_even(rng: np.random.Generator, area_mm2: float) -> Mark:
+    """A round or oval blot, even all over, its rim smooth: what a drawn dot, or a drop on dense cloth, looks like."""
+    radius = float(np.sqrt(area_mm2 * 16.0 / np.pi))
+    soft = log_uniform(rng, 1.0, max(1.5, 0.35 * radius))
+    half = int(np.ceil(1.5 * radius + soft)) + 4
+    axis = np.arange(-half, half + 1, dtype=np.float32)
+    xx, yy = np.meshgrid(axis, axis)
+    angle = rng.uniform(0, 2 * np.pi)
+    u = np.float32(np.cos(angle)) * xx + np.float32(np.sin(angle)) * yy
+    v = np.float32(-np.sin(angle)) * xx + np.float32(np.cos(angle)) * yy
+    density = smoothstep(_drop(rng, u, v, radius) / np.float32(soft) + np.float32(0.5))
+    outline = np.clip((density - 0.42) / np.float32(0.15) + 0.5, 0.0, 1.0)
+    return Mark(0, 0, density.astype(np.float32), outline.astype(np.float32), (density > 0.10) & (outline < 0.5))
+
+
 def _grains(rng: np.random.Generator, h: int, w: int, strength: float) -> F32:
     speckle = smooth(rng, h, w, log_uniform(rng, 1.0, 4.0))
     return np.asarray(np.clip(1.0 + strength * rng.uniform(0.5, 1.5) * speckle, 0.25, 2.5), dtype=np.float32)

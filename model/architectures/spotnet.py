@@ -19,5 +19,6 @@ def build(encoder: str, width: int) -> nn.Module:
     pyramid = Pyramid(encoder.removeprefix(PREFIX))
     network.encoder = pyramid
     for stride, channels in zip((2, 4, 8, 16), pyramid.channels, strict=True):
-        setattr(network, f"from{stride}", nn.Conv2d(channels, width, 1))
+        side = 2 if stride == 2 else 1  # all come in at stride 4 or coarser
+        setattr(network, f"from{stride}", nn.Conv2d(channels, width, side, stride=side))
     return network

@@ -14,7 +14,7 @@ from datasets.cloth import HELD_OUT_WEAVES, WEAVES, cloth
 from datasets.compose import Recipe, render_scene
 from datasets.pictures import Pool
 from datasets.scene import load, names, save
-from datasets.stains import OPTICS, lay, soak
+from datasets.stains import OPTICS, lay, lay_even, soak
 from model.taxonomy import SOURCE_NAMES, SOURCES
 
 SMALL = Recipe(size_mm=60, pictures={}, clean_share=0.0, stains=(4, 4), area_mm2=(1.0, 150.0), giant_share=0.0)
@@ -53,6 +53,16 @@ def test_the_area_of_a_lone_stain_is_the_sum_of_its_coverage() -> None:
         scene = render_scene(recipe, NO_PICTURES, seed)
         if len(scene.stains) == 1:
             assert float(scene.coverage.sum()) == pytest.approx(scene.stains[0].area_mm2, rel=0.01, abs=0.02)
+
+
+def test_an_even_blot_is_oval_and_the_same_all_over() -> None:
+    for seed in range(6):
+        mark = lay_even(np.random.default_rng(seed), 200.0)
+        assert float(mark.outline.sum()) / 16 == pytest.approx(200.0, rel=0.2)
+        middle = mark.density[mark.density.shape[0] // 2 - 8 :][:16, mark.density.shape[1] // 2 - 8 :][:, :16]
+        assert float(np.ptp(middle)) < 0.01
+    recipe = replace(SMALL, even_share=1.0)
+    assert {stain.shape for stain in render_scene(recipe, NO_PICTURES, 3).stains} == {"drop"}
 
 
 def test_a_clean_recipe_has_no_stain_and_nothing_to_ignore() -> None:
