@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         0.25, ge=0.02, le=5, description="its scale, mm per px: set both as your camera has them"
     )
     warm_runs: int = Field(
-        8, ge=2, le=50, description="measured runs at most until one is within half as long again of the fastest"
+        8, ge=2, le=50, description="measured runs at most until one is within half as long again of the fast ones"
     )
     warm_budget_ms: float | None = Field(
         None, gt=0, description="a warm network must be this fast, or the service is not ready; none = any steady speed"

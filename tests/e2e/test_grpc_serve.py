@@ -28,7 +28,7 @@ def camera() -> Iterator[Frame]:
 
 def test_a_served_stream_works_and_ends_with_the_service(tmp_path: Path) -> None:
     updates: list[WatchUpdate] = []
-    with served(tmp_path) as env, GrpcClient(env["SPOTGRID_GRPC"], env["SPOTGRID_KEY"], timeout_s=3) as client:
+    with served(tmp_path) as env, GrpcClient(env["SPOTGRID_GRPC"], env["SPOTGRID_KEY"], timeout_s=6) as client:
         assert client.ready()
         assert len(client.detect(png(cloth()), OPTIONS)) > 0
         assert list(client.scan(STRIPS, OPTIONS))[-1].stain_map is not None
