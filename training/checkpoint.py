@@ -2,6 +2,7 @@
 
 python -m training.checkpoint runs/mine/last.pt mine.pt    # the averaged weights alone, a quarter of the file
 python -m training.checkpoint runs/mine/last.pt runs/mine-m/last.pt --views 4    # what looks at each place four times
+python -m training.checkpoint runs/mine/last.pt mine.pt --mean-with runs/tuned/last.pt    # half way to what it became
 """
 
 from __future__ import annotations
@@ -126,6 +127,22 @@ def slim(path: Path, out: Path, views: int = 1) -> None:
     torch.save(kept | {"config": without_folders(data["config"]), "views": views}, out)
 
 
+def mean_of(path: Path, other: Path, out: Path) -> None:
+    """Write the mean of two checkpoints' averaged weights, one of which began from the other (Wortsman et al., 2022,
+    "Model soups"): it often keeps what both learnt.
+
+    Raises:
+        ValueError: not checkpoints of one network.
+    """
+    slim(path, out)
+    data, weights = read(out), read(other)["ema"]
+    own = data["ema"]
+    if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
+        raise ValueError(f"{path} and {other} are of different networks; a mean is of one run and what it became")
+    mean = {key: value.lerp(weights[key], 0.5) if value.is_floating_point() else value for key, value in own.items()}
+    torch.save(data | {"ema": mean}, out)
+
+
 def without_folders(config: dict[str, Any]) -> dict[str, Any]:
     """A run's values with paths cut to their names, so that no machine's folders are passed on."""
     return {
@@ -143,8 +160,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--views", type=int, choices=MIRRORS, default=1, help="how often it looks at each place (default 1)"
     )
+    parser.add_argument("--mean-with", type=Path, metavar="FILE", help="a run that began from this one: write the mean")
     args = parser.parse_args(argv)
     try:
+        if args.mean_with is not None:
+            mean_of(args.checkpoint, args.mean_with, args.out)
+            args.checkpoint = args.out
         slim(args.checkpoint, args.out, args.views)
     except (ValueError, OSError) as error:
         print(f"training.checkpoint: {error}", file=sys.stderr)

@@ -182,6 +182,17 @@ def test_a_slim_checkpoint_holds_the_averaged_weights_alone(tiny_run: Path, tmp_
     assert checkpoint_main([str(tmp_path / "none.pt"), str(tmp_path / "x.pt")]) == 1
 
 
+def test_the_mean_of_a_run_and_of_what_it_became_lies_half_way(tiny_run: Path, tmp_path: Path) -> None:
+    one, other = str(tiny_run / "last.pt"), str(tmp_path / "other.pt")
+    data = read(Path(one))
+    key = "stain.weight"
+    torch.save(data | {"ema": data["ema"] | {key: data["ema"][key] + 2.0}}, other)
+    assert checkpoint_main([one, str(tmp_path / "mean.pt"), "--mean-with", other]) == 0
+    torch.testing.assert_close(read(tmp_path / "mean.pt")["ema"][key], data["ema"][key] + 1.0)
+    torch.save(data | {"ema": {key: data["ema"][key]}}, other)
+    assert checkpoint_main([one, str(tmp_path / "mean.pt"), "--mean-with", other]) == 1
+
+
 @torch.no_grad()
 def test_a_network_of_four_views_says_the_same_of_a_mirrored_picture(tiny_run: Path, tmp_path: Path) -> None:
     assert checkpoint_main([str(tiny_run / "last.pt"), str(tmp_path / "m" / "last.pt"), "--views", "4"]) == 0
