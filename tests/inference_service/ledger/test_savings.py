@@ -67,6 +67,7 @@ def test_the_view_is_the_contracts_shape(ledger: Ledger) -> None:
     assert [column["name"] for column in columns] == [column.name for column in GARMENTS.columns]
 
 
+@pytest.mark.parametrize("ledger", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_the_sums_are_those_of_the_events(ledger: Ledger) -> None:
     a_shop(ledger)
     (month,) = SqlLedger(url_of(ledger)).months(Period())

@@ -113,6 +113,7 @@ def test_too_many_events_are_told(sqlite_ledger: Ledger, monkeypatch: pytest.Mon
     assert caught.value.kind.slug == "too-large"
 
 
+@pytest.mark.parametrize("ledger", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_a_thousand_events_go_in_one_call(ledger: Ledger) -> None:
     events = [treated(f"E{n}", garment_id="G1", col=n % 3) for n in range(1000)]
     assert set(ledger.record_treatments(events, "K1")) == {"stored"}

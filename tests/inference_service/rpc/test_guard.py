@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc  # type: ignore[import-untyped]
 
+from inference_service.errors import ServiceError
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
+from inference_service.rpc import problems
 from inference_service.rpc.guard import peer_address
 from inference_service.rpc.scopes import METHODS
 from tests.inference_service.rpc.calls import Called, detect_request, each, trailers_of, with_calls
@@ -42,23 +46,25 @@ async def outcome(called: Called, method: str, metadata: tuple[tuple[str, str], 
     return grpc.StatusCode.OK
 
 
-def test_refused_calls_leave_nothing_for_the_garbage_collector(tmp_path: Path) -> None:
+def test_refused_calls_leave_nothing_for_the_garbage_collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What holds on to itself waits for a collection that may come thousands of requests later, with its picture."""
+    refusals: list[weakref.ref[ServiceError]] = []
+    refuse = problems.refuse
 
-    def calls() -> int:
-        return sum(type(each).__name__ == "_ServicerContext" for each in gc.get_objects())
+    def noted(context: Any, error: ServiceError) -> None:
+        refusals.append(weakref.ref(error))
+        refuse(context, error)
 
     async def steps(called: Called) -> None:
-        await outcome(called, "/spotgrid.v1.StainDetection/Detect", called.auth())
-        gc.collect()
+        monkeypatch.setattr(problems, "refuse", noted)
         gc.disable()
         try:
-            before = calls()
             for method in ("Detect", "Watch", "Scan", "RecordTreatments"):
                 for scope in ("detect", "report"):
                     await outcome(called, f"/spotgrid.v1.StainDetection/{method}", called.auth(scope))
             await asyncio.sleep(0.1)
-            assert calls() <= before + 1
+            assert len(refusals) >= 6
+            assert [refusal() for refusal in refusals if refusal() is not None] == []
         finally:
             gc.enable()
 
