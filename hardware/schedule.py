@@ -86,8 +86,7 @@ def _step(
             targets.append(Target(row, col, x, y, job.blot, volume))
     places = [profile.head_from_table(t.x_mm, t.y_mm, tool.offset_mm if tool else None) for t in targets]
     at = {(target.row, target.col): i for i, target in enumerate(targets)}
-    before = orders.get(frozenset(at))
-    order = visiting_order(places, head, None if before is None else [at[cell] for cell in before]).tolist()
+    order = visiting_order(places, head, [at[cell] for cell in orders.get(frozenset(at), ())] or None).tolist()
     orders[frozenset(at)] = [(targets[i].row, targets[i].col) for i in order]
     travel = path_mm([places[i] for i in order], head)
     if tool is None:
