@@ -65,7 +65,7 @@ def watch_stages(service: Service) -> Stamps:
         stamps.arrived = time.monotonic()
         return await detect(request)
 
-    async def noted_record(*args: Any, **kwargs: Any) -> str:
+    async def noted_record(*args: Any, **kwargs: Any) -> Any:
         found = await record(*args, **kwargs)
         stamps.done = time.monotonic()
         return found
