@@ -194,6 +194,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         prices, data = prices_from(args), sets.data_root(args.data)
         checkpoint = find_checkpoint(args.run)
+        if args.scenes is not None and not any(scene_files.names(args.scenes)):
+            raise ValueError(f"{args.scenes}: no rendered scene there; render some, or leave --scenes out")
         with tempfile.TemporaryDirectory() as folder:
             raw = Path(folder) / "raw.onnx"
             export(checkpoint, raw, Calibration())
@@ -201,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
         beside = checkpoint.parent.glob("screen*")  # it decides where a close look is worth it
         collected, logits = look(detector, args, data, Kept(args.keep, hash_files([checkpoint, *beside])))
         if not collected.truths:
-            raise ValueError(f"{args.scenes}: no rendered scene there; render some, or leave --scenes out")
+            raise ValueError("no stained scene was looked at: give --limit 1 or more")
         shift = area_shift(collected)
         calibration, curve = calibrate(
             collected, shift, logits, prices, prior=args.prior, caution=args.caution, prints=args.prints
