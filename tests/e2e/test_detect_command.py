@@ -100,7 +100,7 @@ def test_a_reader_that_leaves_ends_the_call_quietly(tmp_path: Path, toy: Path) -
 
 def test_ctrl_c_stops_with_one_word(tmp_path: Path, toy: Path) -> None:
     (tmp_path / "a.png").write_bytes(picture("PNG"))
-    command = [*COMMAND, "detect", *[str(tmp_path / "a.png")] * 4000, "--mm-per-px", "0.5", "--model", str(toy)]
+    command = [*COMMAND, "detect", *[str(tmp_path / "a.png")] * 1500, "--mm-per-px", "0.5", "--model", str(toy)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
