@@ -19,7 +19,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from benchmarks.savings.million import origin
+from benchmarks.origin import origin
 from hardware.board_sight import find
 from hardware.calibrate import Dots, Setup, solve
 from model.calibration import Calibration

@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from benchmarks.savings.million import origin
+from benchmarks.origin import origin
 from inference_service.ledger.events import TreatmentEvent
 from inference_service.ledger.ledger import Ledger
 from inference_service.ledger.tables import TREATMENTS

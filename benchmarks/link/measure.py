@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.link.emulator import emulated
 from benchmarks.link.profiles import PROFILES, Figure, Profile
-from benchmarks.savings.million import origin
+from benchmarks.origin import origin
 from benchmarks.speed.pictures import garment
 from inference_service.client import AsyncGrpcClient, Options
 from inference_service.rpc.server import create_server

@@ -23,13 +23,12 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.savings import million
+from benchmarks.origin import ROOT, origin
 from datasets.compose import Recipe, render_scene
 from datasets.pictures import Pool
 from datasets.render import crops_of, usable_cores
 from datasets.scene import names, save
 
-ROOT: Final = million.ROOT
 RESULT: Final = ROOT / "benchmarks" / "results" / "render.json"
 SCENES: Final = 40
 STEPS: Final = 30
@@ -140,9 +139,7 @@ def main() -> None:
         assert len(list(names(scenes))) == args.scenes
         found["all_cores"] = all_cores(args.scenes, Path(folder) / "more")
         found["training"] = waiting(args, Path(folder))
-    text = json.dumps(
-        {"schema": "spotgrid.benchmark/v1", "name": "render", **found, "origin": million.origin()}, indent=1
-    )
+    text = json.dumps({"schema": "spotgrid.benchmark/v1", "name": "render", **found, "origin": origin()}, indent=1)
     print(text)
     if args.out != "-":
         Path(args.out).write_text(text + "\n", encoding="utf-8")

@@ -24,9 +24,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.origin import origin
 from benchmarks.rig.eyes import TruthEyes
 from benchmarks.rig.kill import BENCH, COTTON, ROOT
-from benchmarks.savings.million import origin
 from hardware import chemistry_file, profile
 from hardware.checker import violations
 from hardware.errors import RigError

@@ -25,8 +25,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.origin import origin
 from benchmarks.rig.eyes import TruthEyes
-from benchmarks.savings.million import origin
 from hardware import chemistry_file, profile
 from hardware.garment import Garment
 from hardware.plan import Plan

@@ -268,7 +268,7 @@ def main() -> int:
     found = campaign(args.each, args.seed)
     print(json.dumps(found))
     if args.each == EACH:
-        from benchmarks.savings.million import origin
+        from benchmarks.origin import origin
 
         RESULT.write_text(json.dumps({**origin(), **found}, indent=2) + "\n")
     wrong = found["opened_after"] or found["left_open"] or found["not_told"]

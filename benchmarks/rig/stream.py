@@ -16,8 +16,8 @@ import time
 from itertools import cycle, islice
 from typing import Any, Final
 
+from benchmarks.origin import origin
 from benchmarks.rig.kill import BENCH, ROOT
-from benchmarks.savings.million import origin
 from hardware import profile
 from hardware.gcode import shot_lines
 from hardware.grbl import Grbl

@@ -13,19 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.origin import ROOT, SEED, origin
 from tests.savings import ledgers
 
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
 RESULT: Final = ROOT / "benchmarks" / "results" / "savings-million.json"
-SEED: Final = 1
 COPIES: Final = 100
 """Of 10,000 garments."""
 
@@ -68,19 +65,6 @@ def measure(url: str) -> dict[str, Any]:
     )  # fmt: skip
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def origin() -> dict[str, Any]:
-    """Commit, date and machine of a run."""
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    load = os.getloadavg()[0]
-    return {
-        "commit": git.stdout.strip(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0)), "load": round(load, 1)},
-        "python": platform.python_version(),
-        "seed": SEED,
-    }
 
 
 def main() -> None:

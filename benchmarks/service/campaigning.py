@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.savings.million import origin
+from benchmarks.origin import origin
 
 _STATM: Final = Path("/proc/self/statm")
 

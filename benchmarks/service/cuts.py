@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from benchmarks.link.emulator import Emulator, emulated
 from benchmarks.link.profiles import PROFILES
-from benchmarks.savings.million import ROOT
+from benchmarks.origin import ROOT
 from benchmarks.service.campaigning import tell
 from inference_service import wire
 from inference_service.client import AsyncGrpcClient, Options, ScanUpdate

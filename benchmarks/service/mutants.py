@@ -25,7 +25,7 @@ import grpc
 import numpy as np
 from PIL import Image
 
-from benchmarks.savings.million import ROOT
+from benchmarks.origin import ROOT
 from benchmarks.service.campaigning import rss_kib, slope, tell
 from inference_service import wire
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb

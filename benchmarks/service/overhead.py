@@ -36,7 +36,7 @@ import grpc
 import httpx
 from PIL import Image
 
-from benchmarks.savings.million import ROOT, origin
+from benchmarks.origin import ROOT, origin
 from benchmarks.service.servers import Running, litserve, processor_s, spotgrid
 from inference_service.golden import blotted
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb

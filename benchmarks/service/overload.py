@@ -23,7 +23,7 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks.savings.million import ROOT
+from benchmarks.origin import ROOT
 from benchmarks.service.campaigning import rss_kib, slope, tell
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
 from model.detector import Detector

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 
-from benchmarks.savings.million import ROOT
+from benchmarks.origin import ROOT
 from inference_service.keys import Keys
 from inference_service.ledger import Ledger
 

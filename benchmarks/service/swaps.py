@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.savings.million import ROOT
+from benchmarks.origin import ROOT
 from benchmarks.service.campaigning import rss_kib, slope, tell
 from tests.inference_service.kit import Served, serving
 from tests.model.toy_onnx import write_toy

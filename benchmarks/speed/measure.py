@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.savings import million
+from benchmarks.origin import origin as started
 from benchmarks.speed.pictures import MM_PER_PX, SIZES, Picture, garment
 from benchmarks.speed.subjects import SUBJECTS, against
 from model.onnx_file import OnnxFile
@@ -138,7 +138,7 @@ def cold_start(threads: int, folder: Path) -> dict[str, Any]:
 
 def origin() -> dict[str, Any]:
     """Commit, date, machine and model of a run."""
-    start = million.origin()
+    start = started()
     cpuinfo = Path("/proc/cpuinfo")
     names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line] if cpuinfo.is_file() else []
     if names:
