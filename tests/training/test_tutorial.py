@@ -28,7 +28,9 @@ SMALLER = {
     "--count 40": "--count 2",
     "--count 8 --split val": "--count 2 --split val",
     'init="$(ls training/checkpoints/*.pt | tail -n 1)"': f"{TOY} crop=64 close=1",
-    "steps=40 batch=3 warmup=10 val_every=20 val_limit=8 threads=2": "steps=2 batch=2 warmup=1 val_every=2 val_limit=1",
+    "steps=40 batch=3 lr=2e-4 encoder_lr=5e-5 norm_until=0 warmup=10 val_every=20 val_limit=8": (
+        "steps=2 batch=2 warmup=1 val_every=2 val_limit=1"
+    ),
     "--limit 8 --clean 2": "--limit 8 --clean 1",
     "--fail-with-body -X POST": "-X POST",  # the service refuses a toy: it does not pass the golden picture
 }
