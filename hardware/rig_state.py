@@ -141,10 +141,10 @@ class StateFolder:
     # What it is told.
 
     def send(self, command: Command) -> None:
-        """Tell the rig. Names sort by time, so commands are taken in order."""
+        """Tell the rig. Names sort by time, to the nanosecond, so commands are taken in order."""
         folder = self.path / "commands"
         try:
-            _replace(folder / f"{new_id()}.json", json.dumps(asdict(command)), sync=False)
+            _replace(folder / f"{time.time_ns():020}-{new_id()}.json", json.dumps(asdict(command)), sync=False)
         except OSError as error:
             raise RigError(f"cannot write to {folder}: {error.strerror}") from None
 
