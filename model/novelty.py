@@ -117,7 +117,7 @@ def cell_looks(glance: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _changes(plane: NDArray[np.float32], lag: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and mean square of the change over `lag` mm, across and down, inside each cell: (h, w) -> two (rows, cols).
 
-    Whole planes and one weight a px (0 where the change would leave the cell): a tenth of the time of cell by cell.
+    Whole planes and one weight a px (0 where the change would leave the cell): a quarter of the time of cell by cell.
     """
     inside = (np.arange(max(plane.shape)) % SUBCELLS < SUBCELLS - lag).astype(np.float32)
     inside *= SUBCELLS / (SUBCELLS - lag) / 2  # half of the mean is across, half down
