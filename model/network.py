@@ -1,6 +1,7 @@
 """SpotNet: one light network that looks at three scales in turn, the coarse look telling the close one what it saw.
 
-The same weights run at every level (1, 2 and 4 px/mm). A level gets its picture and the `features` of the next coarser
+The same weights run at every level (1, 2 and 4 px/mm); the closest look leaves out what it has been told already, the
+encoder beyond stride 8. A level gets its picture and the `features` of the next coarser
 level over the same area, and gives one stain logit, six chemistry logits and its own features every 4 px: at the last
 level one output is one square millimetre. Large stains are seen whole at the first level, specks at the last.
 
@@ -14,6 +15,7 @@ torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import timm
@@ -108,14 +110,36 @@ class SpotNet(nn.Module):
             channel 0 is the stain logit / 8.
         """
         f2, f4, f8, f16 = self.encoder(image * 2.0 - 1.0)  # strides 2, 4, 8, 16
+        x16 = self.wide(self.from16(f16) + self.context16(F.avg_pool2d(context, 2)))  # (N, width, H/16, W/16)
+        return self._decode(image, context, (f2, f4, self.from8(f8) + _up(x16, 2)))
+
+    def close_look(self, image: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The look at the finest level, arguments and results as `forward`'s: nothing beyond stride 8.
+
+        What lies farther about a place the coarser levels saw, with the whole encoder, and tell by `context`; it is a
+        third of the time, and the finest level is where a picture has most of its px.
+        """
+        f2, f4, f8, *_ = self.encoder(image * 2.0 - 1.0)
+        return self._decode(image, context, (f2, f4, self.from8(f8)))
+
+    def _decode(
+        self, image: Tensor, context: Tensor, seen: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """From stride 8 on; `seen` at strides 2 and 4 is the encoder's, at 8 of `width` channels."""
+        f2, f4, x8 = seen
         with torch.autocast(image.device.type, enabled=False):
             ratios = self.ratios(image)  # a faint stain's ratio is lost in bf16
-        x16 = self.wide(self.from16(f16) + self.context16(F.avg_pool2d(context, 2)))  # (N, width, H/16, W/16)
-        x8 = self.middle(self.from8(f8) + _up(x16, 2) + self.context8(context))  # (N, width, H/8, W/8)
+        x8 = self.middle(x8 + self.context8(context))  # (N, width, H/8, W/8)
         x4 = self.fine(self.from4(f4) + _up(x8, 2) + self.from2(f2) + ratios)  # (N, width, H/4, W/4)
         stain = self.stain(x4) + self.trust * 8.0 * _up(context[:, :1], 2)
         kind = self.chemistry(self.kind(x8 + F.avg_pool2d(x4, 2)))  # a blot's: no mm² has one of its own
         return stain, _up(kind, 2), torch.cat([stain / 8.0, self.features(x4)], dim=1)
+
+
+def look_at(network: nn.Module, finest: bool) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
+    """What a level is looked at by: the network, or at the finest level its `close_look` where it has one."""
+    close: Callable[[Tensor, Tensor], tuple[Tensor, ...]] | None = getattr(network, "close_look", None)
+    return close if finest and close is not None else network
 
 
 class Mirrored(nn.Module):
@@ -133,9 +157,16 @@ class Mirrored(nn.Module):
 
     def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, ...]:
         """As the network's own."""
-        looks = [
-            [_flip(t, turn) for t in self.network(_flip(image, turn), _flip(context, turn))] for turn in self.turns
-        ]
+        return self._mean(self.network, image, context)
+
+    def close_look(self, image: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+        """As the network's own, see `look_at`."""
+        return self._mean(look_at(self.network, finest=True), image, context)
+
+    def _mean(
+        self, look: Callable[[Tensor, Tensor], tuple[Tensor, ...]], image: Tensor, context: Tensor
+    ) -> tuple[Tensor, ...]:
+        looks = [[_flip(t, turn) for t in look(_flip(image, turn), _flip(context, turn))] for turn in self.turns]
         return tuple(torch.stack(said).mean(0) for said in zip(*looks, strict=True))
 
 

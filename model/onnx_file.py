@@ -24,7 +24,8 @@ from model.taxonomy import CHEMISTRIES
 SCHEMA: Final = "spotgrid.model/v1"
 METADATA_KEY: Final = "spotgrid"
 GLANCE_KEY: Final = "spotgrid.glance"
-"""Metadata that may hold the graph once more, without its chemistry, as base64: what coarser levels are run by."""
+"""Metadata that may hold a second graph as base64, without chemistry and what else only the finest level needs: coarser
+levels are run by it."""
 SHIPPED: Final = Path(__file__).parent / "weights" / "spotgrid-s.onnx"
 """The network that comes with Spotgrid."""
 
@@ -41,6 +42,7 @@ _PICTURES: Final = 16
 """That one open file may serve at a time with all their threads; more share those."""
 _INPUTS: Final = {"image": ("tensor(uint8)", 4), "context": ("tensor(float)", 4)}
 _SCREEN: Final = "screen"
+_GLANCED: Final = {"features": ("tensor(float)", 4)}
 _OUTPUTS: Final = {"stain": ("tensor(float)", 3), "chemistry": ("tensor(float)", 4), "features": ("tensor(float)", 4)}
 
 
@@ -129,8 +131,10 @@ class OnnxFile:
         glance = self._session.get_modelmeta().custom_metadata_map.get(GLANCE_KEY)
         self._glance = self._session if glance is None else _session(self.path, _decoded(self.path, glance), providers)
         try:
-            channels = _check_graph(self._session)
-            self.info = _read_info(self._session, hashlib.sha256(data).hexdigest(), channels)
+            channels = _check_graph(self._session, _OUTPUTS)
+            if _check_graph(self._glance, _GLANCED) != channels:
+                raise ValueError(f"its two graphs differ in the channels of context, of which the first has {channels}")
+            self.info = _read_info(self._session, self._glance, hashlib.sha256(data).hexdigest(), channels)
         except ValueError as error:
             raise ModelFileError(f"{self.path}: {error}; use a file written by `python -m training.export`") from None
 
@@ -142,6 +146,7 @@ class OnnxFile:
         Args:
             outputs: which of ``stain`` (N, H/4, W/4), ``chemistry`` (N, 6, H/4, W/4), ``features`` (N, C, H/4, W/4)
                 and, where the file has it, ``screen`` (N, levels - 1, H/4, W/4); float32, logits but for the features.
+                With ``chemistry`` it is a look at the finest level, without it one at a coarser level.
             image: uint8 (N, H, W, 3) RGB at the level's scale; H and W multiples of 32.
             context: float32 (N, C, H/8, W/8), the coarser level's features over the same area; zeros at the coarsest.
         """
@@ -212,11 +217,11 @@ def _session(path: Path, data: bytes, providers: Sequence[str] | None) -> Any:
         raise ModelFileError(f"{path}: not an ONNX model that can be loaded ({reason}); download it again") from None
 
 
-def _check_graph(session: Any) -> int:
+def _check_graph(session: Any, outputs: Mapping[str, tuple[str, int]]) -> int:
     """The number of context channels, after names, types and ranks were compared with the contract."""
     for kind, found, wanted in (
         ("input", session.get_inputs(), _INPUTS),
-        ("output", session.get_outputs(), _OUTPUTS),
+        ("output", session.get_outputs(), outputs),
     ):
         nodes = {node.name: (node.type, len(node.shape)) for node in found}
         for name, shape in wanted.items():
@@ -229,7 +234,7 @@ def _check_graph(session: Any) -> int:
     return channels
 
 
-def _read_info(session: Any, sha256: str, channels: int) -> ModelInfo:
+def _read_info(session: Any, glance: Any, sha256: str, channels: int) -> ModelInfo:
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         raise ValueError(f"it carries no {METADATA_KEY!r} metadata, so it is not a Spotgrid model")
@@ -254,7 +259,7 @@ def _read_info(session: Any, sha256: str, channels: int) -> ModelInfo:
         unsure_below=fields.number("unsure_below", 0, 1),
         cell_head=CellHead(weights=(weights[0], weights[1], weights[2]), bias=head.number("bias")),
         channels=channels,
-        screen=_read_screen(fields, session, len(levels) - 1),
+        screen=_read_screen(fields, glance, len(levels) - 1),
         novelty=NoveltyModel.read(fields),
     )
 
@@ -285,10 +290,10 @@ def _read_tiles(fields: Fields, levels: tuple[int, ...]) -> tuple[tuple[int, int
     return tiles
 
 
-def _read_screen(fields: Fields, session: Any, count: int) -> tuple[float, ...] | None:
+def _read_screen(fields: Fields, glance: Any, count: int) -> tuple[float, ...] | None:
     if not fields.has("screen"):
         return None
-    if (_SCREEN, count) not in {(node.name, node.shape[1]) for node in session.get_outputs()}:
+    if (_SCREEN, count) not in {(node.name, node.shape[1]) for node in glance.get_outputs()}:
         fields.refuse("screen", f"has thresholds, but the graph has no output {_SCREEN!r} of {count} channels")
     return tuple(fields.object("screen").array("thresholds", count).tolist())
 

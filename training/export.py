@@ -19,6 +19,7 @@ import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from datasets.prepared import why_not_shipped
-from model.network import CONTEXT
+from model.network import CONTEXT, look_at
 from model.onnx_file import CONTEXT_STRIDE, GLANCE_KEY, METADATA_KEY, SCHEMA, STRIDE, ModelFileError, OnnxFile
 from training.checkpoint import load_network, read, without_folders
 from training.novelty import load as load_novelty
@@ -61,23 +62,30 @@ class Served(nn.Module):
         temperature: chemistry logits are divided by it; 1 leaves them as they are.
         stain_shift: added to stain logits, so that a stained area is right on average.
         screen: features -> where a closer look is worth it; None = the file has none.
+        finest: as the finest level is looked at, else as the coarser ones are (`model.network.look_at`).
     """
 
     def __init__(
-        self, network: nn.Module, temperature: float = 1.0, stain_shift: float = 0.0, screen: nn.Module | None = None
+        self,
+        network: nn.Module,
+        temperature: float = 1.0,
+        stain_shift: float = 0.0,
+        screen: nn.Module | None = None,
+        finest: bool = True,
     ) -> None:
         super().__init__()
         self.screen = screen
         self.network = copy.deepcopy(network).eval()
         _fix_padding(self.network)
-        self.temperature, self.stain_shift = temperature, stain_shift
+        self.temperature, self.stain_shift, self.finest = temperature, stain_shift, finest
 
     def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, ...]:
         """uint8 (N, H, W, 3) and (N, C, H/8, W/8) -> (N, H/4, W/4), (N, 6, H/4, W/4), (N, C, H/4, W/4).
 
         With a screen (see training/screen.py) its (N, levels - 1, H/4, W/4) follow.
         """
-        stain, chemistry, features = self.network(image.permute(0, 3, 1, 2).float() / 255.0, context)
+        look = look_at(self.network, self.finest)
+        stain, chemistry, features = look(image.permute(0, 3, 1, 2).float() / 255.0, context)
         told = stain[:, 0] + self.stain_shift, chemistry / self.temperature, features
         return told if self.screen is None else (*told, self.screen(features))
 
@@ -111,7 +119,7 @@ class Parity:
     """How far ONNX and torch differ over the golden pictures.
 
     Attributes:
-        pictures: how many were compared. `positions`: how many mm² in all.
+        pictures: how many were compared. `positions`: how many mm² in all, those of both looks.
         stain, chemistry: the largest difference of a probability.
         flips: mm² that one calls stained and the other does not, or whose likeliest chemistry differs.
     """
@@ -156,13 +164,29 @@ def to_onnx(served: Served, path: Path) -> None:
 
 
 def without_chemistry(model: onnx.ModelProto) -> bytes:
-    """The same graph, its chemistry and what only that needs cut out: for the levels that are asked for none."""
+    """The same graph, its chemistry and what only that needs cut out: coarser levels are asked for none."""
     kept = [output.name for output in model.graph.output if output.name != "chemistry"]
     with tempfile.TemporaryDirectory() as folder:
         whole, part = Path(folder) / "whole.onnx", Path(folder) / "part.onnx"
         onnx.save(model, whole)
         onnx.utils.extract_model(str(whole), str(part), [node.name for node in model.graph.input], kept)
         return part.read_bytes()
+
+
+def graph_of(served: Served, folder: Path) -> onnx.ModelProto:
+    """`to_onnx`'s graph, nothing of this machine in it; `folder` is for a file on the way."""
+    path = folder / "graph.onnx"
+    to_onnx(served, path)
+    model = onnx.load(path)
+    for node in model.graph.node:
+        del node.metadata_props[:]  # the exporter's stack traces, with the paths of this machine
+    return model
+
+
+def with_metadata(model: onnx.ModelProto, document: dict[str, Any], glance: bytes) -> None:
+    """Put its metadata, and the graph that coarser levels are run by, into a model."""
+    props = {METADATA_KEY: json.dumps(document, sort_keys=True), GLANCE_KEY: base64.b64encode(glance).decode()}
+    onnx.helper.set_model_props(model, props)
 
 
 def golden_pictures() -> list[NDArray[np.uint8]]:
@@ -181,24 +205,30 @@ def golden_pictures() -> list[NDArray[np.uint8]]:
 
 
 def parity(network: nn.Module, calibration: Calibration, file: OnnxFile, pictures: list[NDArray[np.uint8]]) -> Parity:
-    """Run the trained network itself and the file on pictures, uint8 (n, h, w, 3) each, with and without context."""
+    """Run the trained network itself and the file on pictures, uint8 (n, h, w, 3) each, with and without context.
+
+    Both looks are compared, the finest level's and the others'.
+    """
     stain, chemistry, flips, positions = 0.0, 0.0, 0, 0
-    for number, image in enumerate(pictures):
+    for (number, image), finest in product(enumerate(pictures), (True, False)):
         n, h, w = image.shape[:3]
         shape = n, CONTEXT, h // CONTEXT_STRIDE, w // CONTEXT_STRIDE
         context = np.random.default_rng(number).normal(0, number % 2, shape).astype(np.float32)
         pixels = torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255.0
         with torch.no_grad():
-            logit, kinds, features = network(pixels, torch.from_numpy(context))
-        theirs = [logit[:, 0] + calibration.stain_shift, kinds / calibration.temperature, features]
-        ours = file.run(("stain", "chemistry", "features"), image, context)
-        shapes = [tuple(t.shape) for t in theirs], [o.shape for o in ours]
+            logit, kinds, features = look_at(network, finest)(pixels, torch.from_numpy(context))
+        theirs = [logit[:, 0] + calibration.stain_shift, features, kinds / calibration.temperature]
+        names = ("stain", "features", "chemistry") if finest else ("stain", "features")
+        ours = file.run(names, image, context)
+        shapes = [tuple(t.shape) for t in theirs[: len(names)]], [o.shape for o in ours]
         if shapes[0] != shapes[1]:
             raise ExportError(f"shapes differ: torch {shapes[0]}, ONNX {shapes[1]}; do not use this export")
         p, q = _sigmoid(ours[0]), _sigmoid(theirs[0].numpy())
-        u, v = _softmax(ours[1]), _softmax(theirs[1].numpy())
-        stain, chemistry = max(stain, float(np.abs(p - q).max())), max(chemistry, float(np.abs(u - v).max()))
-        flips += _flips(p - 0.5, q - 0.5) + _flips(u - u.max(1, keepdims=True), v - v.max(1, keepdims=True))
+        stain, flips = max(stain, float(np.abs(p - q).max())), flips + _flips(p - 0.5, q - 0.5)
+        if finest:
+            u, v = _softmax(ours[2]), _softmax(theirs[2].numpy())
+            chemistry = max(chemistry, float(np.abs(u - v).max()))
+            flips += _flips(u - u.max(1, keepdims=True), v - v.max(1, keepdims=True))
         positions += n * (h // STRIDE) * (w // STRIDE)
     return Parity(len(pictures), positions, stain, chemistry, flips)
 
@@ -268,14 +298,13 @@ def export(
     screen, novelty = Trained.load(checkpoint.parent), load_novelty(checkpoint.parent)
     with tempfile.TemporaryDirectory(dir=out.parent if out.parent.is_dir() else None) as folder:
         trial = Path(folder) / out.name
-        head = None if screen is None else screen.head
-        to_onnx(Served(network, calibration.temperature, calibration.stain_shift, head), trial)
-        model = onnx.load(trial)
-        for node in model.graph.node:
-            del node.metadata_props[:]  # the exporter's stack traces, with the paths of this machine
+        constants = calibration.temperature, calibration.stain_shift
+        glance = graph_of(
+            Served(network, *constants, None if screen is None else screen.head, finest=False), Path(folder)
+        )
+        model = graph_of(Served(network, *constants), Path(folder))
         document = metadata(calibration, name, version, trained, screen) | novelty
-        glance = base64.b64encode(without_chemistry(model)).decode()
-        onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(document, sort_keys=True), GLANCE_KEY: glance})
+        with_metadata(model, document, without_chemistry(glance))
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, trial)
         size = trial.stat().st_size

@@ -35,7 +35,7 @@ from datasets.scene import load, names
 from model.cells import cell_confidence
 from model.detector import Detector
 from model.onnx_file import CONTEXT_STRIDE, GLANCE_KEY, METADATA_KEY, TILE_STEP, ModelFileError, OnnxFile
-from training.export import ExportError, without_chemistry
+from training.export import ExportError, with_metadata, without_chemistry
 from training.provenance import commit, machine
 from training.tables import markdown
 
@@ -49,15 +49,17 @@ Cells = NDArray[np.float32]
 
 
 class Feeds(CalibrationDataReader):  # type: ignore[misc]
-    """What the graph is fed while pictures are looked at whole, coarse to fine, by the fp32 file.
+    """What a graph is fed while pictures are looked at whole, coarse to fine, by the fp32 file.
 
     Args:
         file: the fp32 model.
         pictures: canvases, uint8 (H, W, 3); sides are cut to what all levels can take.
+        finest: what the finest level is fed, else what the others are.
     """
 
-    def __init__(self, file: OnnxFile, pictures: Sequence[Image]) -> None:
-        self._feeds = (feed for picture in pictures for feed in feeds_of(file, picture))
+    def __init__(self, file: OnnxFile, pictures: Sequence[Image], finest: bool) -> None:
+        here = slice(-1, None) if finest else slice(0, -1)
+        self._feeds = (feed for picture in pictures for feed in list(feeds_of(file, picture))[here])
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         """The next feed, or None after the last."""
@@ -108,15 +110,24 @@ def _convs(start: list[str], nodes_at: Any, *, back: bool) -> set[str]:
     return found
 
 
-def to_int8(path: Path, file: OnnxFile, pictures: Sequence[Image], out: Path) -> None:
-    """Write the graph of `path` in int8 QDQ, ranges taken from pictures."""
-    prepared = out.with_suffix(".prepared.onnx")
+def graphs_of(path: Path) -> list[onnx.ModelProto]:
+    """The two graphs of a model file, the one that the finest level is run by first, without metadata."""
+    model = onnx.load(path)
+    glance = {prop.key: prop.value for prop in model.metadata_props}.get(GLANCE_KEY)
+    del model.metadata_props[:]
+    return [model, onnx.load_from_string(without_chemistry(model) if glance is None else base64.b64decode(glance))]
+
+
+def to_int8(model: onnx.ModelProto, feeds: Feeds, folder: Path) -> onnx.ModelProto:
+    """A graph in int8 QDQ, ranges taken from what it is fed; `folder` is for files on the way."""
+    path, prepared, out = (folder / name for name in ("fp32.onnx", "prepared.onnx", "int8.onnx"))
+    onnx.save(model, path)
     quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
     onnx.save(_named(onnx.load(prepared)), prepared)
     quantize_static(
         str(prepared),
         str(out),
-        Feeds(file, pictures),
+        feeds,
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=["Conv", "Clip"],
         per_channel=True,
@@ -125,16 +136,17 @@ def to_int8(path: Path, file: OnnxFile, pictures: Sequence[Image], out: Path) ->
         reduce_range=True,  # weights of 7 bits: processors without VNNI add two products of 8 in 16 bits and overflow
         nodes_to_exclude=kept_in_fp32(onnx.load(prepared).graph),
     )
+    return onnx.load(out)
 
 
-def to_fp16(path: Path, out: Path) -> None:
-    """Write the graph of `path` in fp16; inputs, outputs and logarithms stay as they are."""
-    model = _named(onnx.load(path))
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A graph in fp16; inputs, outputs and logarithms stay as they are."""
+    model = _named(model)
     kept = [node.name for node in model.graph.node if node.op_type in ("Log", "Cast")]
     model = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
     _sort(model.graph)
     del model.graph.value_info[:]  # it tells the old types
-    onnx.save(model, out)
+    return model
 
 
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -161,11 +173,10 @@ def _sort(graph: onnx.GraphProto) -> None:
     graph.node.extend(ordered)
 
 
-def finish(path: Path, document: dict[str, Any]) -> None:
-    """Put metadata, and the graph that the levels without chemistry run, into a file; nothing of this machine stays."""
-    model = onnx.load(path)
-    glance = base64.b64encode(without_chemistry(model)).decode()
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(document, sort_keys=True), GLANCE_KEY: glance})
+def finish(graphs: Sequence[onnx.ModelProto], document: dict[str, Any], path: Path) -> None:
+    """Write a model file of its two graphs and its metadata."""
+    model, glance = graphs
+    with_metadata(model, document, glance.SerializeToString())
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
@@ -237,8 +248,11 @@ def quantise(path: Path, out: Path, precision: str, pictures: Sequence[Image], l
     half = len(pictures) // 2
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
-        to_int8(path, file, pictures[:half], trial) if precision == "int8" else to_fp16(path, trial)
-        finish(trial, document)
+        graphs = [
+            to_fp16(graph) if precision == "fp16" else to_int8(graph, Feeds(file, pictures[:half], first), Path(folder))
+            for graph, first in zip(graphs_of(path), (True, False), strict=True)
+        ]
+        finish(graphs, document, trial)
         told = _set_thresholds(path, trial, document, pictures[half:])
         told |= {"precision": precision, "from_sha256": file.info.sha256, "pictures": len(pictures), "commit": commit()}
         if told["agreement"] < least:
@@ -248,7 +262,7 @@ def quantise(path: Path, out: Path, precision: str, pictures: Sequence[Image], l
             )
         document["version"] += f"-{precision}"
         document["trained"] |= {"quantised": told}
-        finish(trial, document)
+        finish(graphs, document, trial)
         times = speed([path, trial])
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(trial.read_bytes())

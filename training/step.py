@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from model.network import CONTEXT
+from model.network import CONTEXT, look_at
 from training.checkpoint import State, update_ema
 from training.config import Config
 from training.loss import chemistry_loss, stain_loss
@@ -45,7 +45,7 @@ def losses(network: nn.Module, batch: Batch, config: Config, told: dict[int, boo
     for level in (4, 2, 1):
         if level != 4:
             context = context_for(features, batch[f"at{level}"]) * told[level]
-        stain, chemistry, features = (t.float() for t in network(prepare(batch, level), context))
+        stain, chemistry, features = (t.float() for t in look_at(network, level == 1)(prepare(batch, level), context))
         truth, valid = batch[f"truth{level}"].flatten(0, 1), batch[f"valid{level}"].flatten(0, 1)
         emphasis = batch[f"emphasis{level}"].flatten(0, 1)
         parts[f"stain{level}"] = stain_loss(stain[:, 0], truth, valid, emphasis, config)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from datasets.scene import load, names
 from model.architectures import build
-from model.network import CONTEXT
+from model.network import CONTEXT, look_at
 from training.checkpoint import State
 from training.config import Config
 
@@ -30,7 +30,8 @@ def look(network: nn.Module, image: np.ndarray) -> Tensor:
     for level in (4, 2, 1):
         small = cv2.resize(image[:h, :w], (w // level, h // level), interpolation=cv2.INTER_AREA)
         pixels = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 255.0
-        stain, _, context = network(pixels.contiguous(memory_format=torch.channels_last), context)
+        seen = pixels.contiguous(memory_format=torch.channels_last)
+        stain, _, context = look_at(network, level == 1)(seen, context)
     return stain[0, 0].float()
 
 

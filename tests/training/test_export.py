@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.network import CONTEXT, SpotNet
+from model.network import CONTEXT, SpotNet, look_at
 from model.onnx_file import OnnxFile
 from tests.training.conftest import CALIBRATION
 from training import export as exporting
@@ -31,7 +31,7 @@ def test_the_file_says_what_the_product_needs(tiny_onnx: Path) -> None:
 def test_any_batch_and_size_runs_and_agrees(tiny_run: Path, tiny_onnx: Path, shape: tuple[int, int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     proved = parity(load_network(tiny_run / "last.pt"), CALIBRATION, OnnxFile(tiny_onnx, threads=1), [image])
-    assert proved.positions == image.size // 48
+    assert proved.positions == 2 * image.size // 48  # of the finest level's look, and of the others'
     proved.check()
 
 
@@ -40,26 +40,45 @@ def test_shift_and_temperature_are_inside(tiny_run: Path, tiny_onnx: Path) -> No
     stain, chemistry = OnnxFile(tiny_onnx, threads=1).run(("stain", "chemistry"), image, context)
     with torch.no_grad():
         pixels = torch.full((1, 3, 32, 32), 99 / 255)
-        raw = load_network(tiny_run / "last.pt")(pixels, torch.from_numpy(context))
+        raw = look_at(load_network(tiny_run / "last.pt"), finest=True)(pixels, torch.from_numpy(context))
     assert stain == pytest.approx(raw[0][:, 0].numpy() + 0.5, abs=1e-4)
     assert chemistry == pytest.approx(raw[1].numpy() / 2.0, abs=1e-4)
 
 
-def test_the_graph_without_chemistry_says_the_same(tiny_onnx: Path) -> None:
-    file = OnnxFile(tiny_onnx, threads=1)
-    assert file._glance is not file._session
+def test_coarser_levels_are_looked_at_with_the_whole_encoder_and_without_chemistry(
+    tiny_run: Path, tiny_onnx: Path
+) -> None:
+    file, network = OnnxFile(tiny_onnx, threads=1), load_network(tiny_run / "last.pt")
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)
     context = rng.normal(size=(1, CONTEXT, 8, 12)).astype(np.float32)
-    whole = file.run(("stain", "features", "chemistry"), image, context)
-    for one, other in zip(file.run(("stain", "features"), image, context), whole[:2], strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    pixels = torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        coarser, finest = (look_at(network, which)(pixels, torch.from_numpy(context))[2] for which in (False, True))
+    assert not torch.allclose(coarser, finest, atol=1e-3)
+    np.testing.assert_allclose(file.run(("features",), image, context)[0], coarser.numpy(), atol=1e-4)
+    np.testing.assert_allclose(file.run(("features", "chemistry"), image, context)[0], finest.numpy(), atol=1e-4)
+    assert "chemistry" not in {node.name for node in file._glance.get_outputs()}
+
+
+def test_the_closest_look_hangs_on_nothing_beyond_stride_8() -> None:
+    torch.manual_seed(3)
+    network = SpotNet().eval()
+    image, context = torch.rand(1, 3, 64, 64), torch.randn(1, CONTEXT, 8, 8)
+    with torch.no_grad():
+        before = network.close_look(image, context), network(image, context)
+        for layer in (*network.wide, network.from16, network.context16):
+            for weight in layer.parameters():
+                weight.mul_(2)
+        after = network.close_look(image, context), network(image, context)
+    assert all(torch.equal(one, other) for one, other in zip(before[0], after[0], strict=True))
+    assert not torch.equal(before[1][0], after[1][0])
 
 
 def test_constant_padding_is_what_the_encoder_does() -> None:
     torch.manual_seed(1)
     network = SpotNet().eval()
-    served = Served(network)
+    served = Served(network, finest=False)
     image = torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8)
     context = torch.randn(2, CONTEXT, 8, 12)
     with torch.no_grad():
