@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.cells import NO_CELLS, PAD_LOGIT, CellArrays, CellHead, blocks, listed_confidence
+from model.cells import NO_CELLS, PAD_LOGIT, CellArrays, CellHead, blocks, likely_log_odds, listed_confidence
 from model.grid import SUBCELLS
 from model.taxonomy import CHEMISTRIES
 
@@ -89,6 +89,7 @@ class CellStream:
     def __init__(self, head: CellHead, threshold: float, unsure_below: float, width_mm: int) -> None:
         self._head, self._threshold, self._unsure_below = head, threshold, unsure_below
         self._row = 0
+        self._odds_above = np.zeros((0, width_mm // SUBCELLS), dtype=np.float32)  # of the last `reach` rows judged
         self._above = np.zeros(width_mm, dtype=np.intp)  # 1 + the blot at each place of the last line, 0 = none
         self._sums = np.zeros((0, _MASS + 1))  # a blot's weighted classes and weight
         self._waiting = NO_CELLS
@@ -99,8 +100,12 @@ class CellStream:
         """All cells of the rows above this one have been given out."""
         return int(self._waiting.row.min(initial=self._row))
 
-    def push(self, stain_logit: NDArray[np.float32], chemistry: Chemistry) -> CellArrays:
+    def push(self, stain_logit: NDArray[np.float32], chemistry: Chemistry, below: int = 0) -> CellArrays:
         """The next band: logits float32 (h_mm, width_mm), calibrated, h_mm a multiple of 10.
+
+        Args:
+            below: rows of cells at the band's end that are only looked at as neighbours of those above; they come again
+                at the head of the next band. As many as the head's `reach`, or 0 at the end of the map.
 
         Returns:
             The cells that became final, row by row; `row` counts from the top of the map.
@@ -108,7 +113,8 @@ class CellStream:
         Raises:
             ValueError: a logit is NaN, or the sides are not multiples of 10.
         """
-        confidence = listed_confidence(stain_logit, self._head, self._threshold)  # 0 where not listed
+        confidence = self._listed(stain_logit, below)  # 0 where not listed
+        stain_logit = stain_logit[: SUBCELLS * len(confidence)]
         row, col = np.nonzero(confidence)
         stained = stain_logit >= 0
         logits = blocks(stain_logit, row, col)
@@ -134,6 +140,14 @@ class CellStream:
         self._waiting = CellArrays.joined([self._waiting, fresh])
         self._row += len(confidence)
         return self._give(still_open=True)
+
+    def _listed(self, stain_logit: NDArray[np.float32], below: int) -> NDArray[np.float32]:
+        """Confidence of the listed cells of a band but its last `below` rows, 0 elsewhere: (rows, cols)."""
+        head, above = self._head, len(self._odds_above)
+        own = np.concatenate([self._odds_above, likely_log_odds(stain_logit, head, self._threshold)])
+        end = len(own) - below
+        self._odds_above = own[max(0, end - head.reach) : end]
+        return listed_confidence(own, head, self._threshold)[above:end]
 
     def finish(self) -> CellArrays:
         """The map is whole: the cells that still waited."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,8 @@ from model.taxonomy import CHEMISTRIES
 
 PAD_LOGIT: Final = -30.0
 """Stands for "never stained": sub-cells beyond the picture. Logits are clipped to ±30 before anything is summed."""
+MAX_REACH: Final = 16
+"""Cells, of `CellHead.reach`: strips wait for as many rows."""
 _TOP: Final = 4
 _SURE: Final = 15.0
 """A score from which on float32 cannot tell the confidence from 1."""
@@ -28,25 +31,38 @@ _T = TypeVar("_T", bound=np.generic)
 
 @dataclass(frozen=True)
 class CellHead:
-    """Logistic regression from a cell's 100 logits to the probability that it holds >= 1 mm² of stain.
+    """From a cell's 100 logits, and those of the cells about it, to the probability that it holds >= 1 mm² of stain.
+
+    A cell's own log odds are a logistic regression on three features. Stains do not come singly: within `reach` cells
+    of a surer one they gain up to `gain`, but never come above its own. So a pale rim is listed beside a sure middle
+    and not by itself: hysteresis thresholding (Canny, 1986), said in probabilities.
 
     Args:
         weights: (w_max, w_top4, w_area) on the highest logit, the mean of the 4 highest, and the log of the expected
             stained area in mm² (the sum of the sub-cells' probabilities).
         bias: added to the weighted sum.
+        reach: cells along either axis, 0 to 16; 0 = a cell is judged by itself.
+        gain: log odds, 0 or more.
 
     Raises:
-        ValueError: not three weights, or a value is not finite.
+        ValueError: not three weights, or a value is not finite or out of range.
     """
 
     weights: tuple[float, float, float]
     bias: float
+    reach: int = 0
+    gain: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.weights) != 3 or not np.isfinite([*self.weights, self.bias]).all():
             raise ValueError(
                 f"cell head has weights {self.weights} and bias {self.bias}; it takes 3 finite weights "
                 f"(max, top 4, log area) and a finite bias: read them from the model's metadata"
+            )
+        if not 0 <= self.reach <= MAX_REACH or not 0 <= self.gain < math.inf:
+            raise ValueError(
+                f"cell head has reach {self.reach} and gain {self.gain}; a reach is 0 to {MAX_REACH} cells, a gain is "
+                f"finite and 0 or more: read them from the model's metadata"
             )
 
 
@@ -110,11 +126,33 @@ def cell_confidence(stain_logit: NDArray[np.float32], head: CellHead) -> NDArray
         ValueError: a logit is NaN (it would pass for clean cloth), or the sides are not multiples of 10.
     """
     _require_numbers(stain_logit)
-    return _confidence(cell_features(stain_logit), head)
+    return _confidence(own_log_odds(cell_features(stain_logit), head), head)
 
 
-def listed_confidence(stain_logit: NDArray[np.float32], head: CellHead, threshold: float) -> NDArray[np.float32]:
-    """`cell_confidence` where it is at least `threshold`, and 0 elsewhere: what cannot reach it is not worked out.
+def own_log_odds(features: NDArray[np.float32], head: CellHead) -> NDArray[np.float32]:
+    """Each cell's by itself: features (…, 3), see `cell_features` -> float32 (…); -inf where all of a cell is padding.
+
+    Term by term: a matrix product may round by the number of its rows.
+    """
+    score = np.float32(head.bias) + sum(features[..., i] * np.float32(weight) for i, weight in enumerate(head.weights))
+    return np.where(features[..., 0] > PAD_LOGIT, score, -np.inf).astype(np.float32)
+
+
+def surest_nearby(own: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """The highest log odds among the cells at most `reach` away along either axis: float32 (rows, cols) -> same."""
+    side = 2 * reach + 1
+    return np.asarray(cv2.dilate(own, np.ones((side, side), np.uint8)), np.float32) if reach else own
+
+
+def likely_log_odds(stain_logit: NDArray[np.float32], head: CellHead, threshold: float) -> NDArray[np.float32]:
+    """`own_log_odds` of the cells of a map, -inf where a cell can be listed at `threshold` beside no other one.
+
+    Args:
+        stain_logit: float32 (h_mm, w_mm), as in `cell_confidence`.
+
+    Returns:
+        float32 (rows, cols), as good as all of them to `listed_confidence`: what is left out cannot raise another cell
+        to the threshold either.
 
     Raises:
         ValueError: as `cell_confidence`.
@@ -123,10 +161,15 @@ def listed_confidence(stain_logit: NDArray[np.float32], head: CellHead, threshol
     _require_cells(stain_logit)
     highest = _highest(stain_logit)
     row, col = np.nonzero(_within_reach(highest, head, threshold))
-    confidence = _confidence(_features(blocks(stain_logit, row, col)), head)
-    listed = np.zeros_like(highest)
-    listed[row, col] = np.where(confidence >= threshold, confidence, 0)
-    return listed
+    own = np.full(highest.shape, -np.inf, dtype=np.float32)
+    own[row, col] = own_log_odds(_features(blocks(stain_logit, row, col)), head)
+    return own
+
+
+def listed_confidence(own: NDArray[np.float32], head: CellHead, threshold: float) -> NDArray[np.float32]:
+    """`cell_confidence` where it is at least `threshold`, and 0 elsewhere; of `likely_log_odds`, (rows, cols)."""
+    confidence = _confidence(own, head)
+    return np.where(confidence >= threshold, confidence, np.float32(0))
 
 
 def truth_cells(coverage: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -168,11 +211,11 @@ def _features(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([top.max(axis=-1), top.mean(axis=-1), np.log(area)], axis=-1)
 
 
-def _confidence(features: NDArray[np.float32], head: CellHead) -> NDArray[np.float32]:
-    """(…, 3) -> (…), see `cell_confidence`. Term by term: a matrix product may round by the number of its rows."""
-    score = np.float32(head.bias) + sum(features[..., i] * np.float32(weight) for i, weight in enumerate(head.weights))
+def _confidence(own: NDArray[np.float32], head: CellHead) -> NDArray[np.float32]:
+    """(rows, cols) -> (rows, cols), see `cell_confidence`."""
+    score = np.minimum(own + np.float32(head.gain), surest_nearby(own, head.reach))
     confidence = 1 / (1 + np.exp(-np.clip(score, -80, 80)))
-    return np.where(features[..., 0] > PAD_LOGIT, confidence, 0).astype(np.float32)
+    return np.where(own > -np.inf, confidence, 0).astype(np.float32)
 
 
 def _require_cells(dense: NDArray[Any]) -> None:
@@ -194,7 +237,7 @@ def _highest(stain_logit: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _within_reach(highest: NDArray[np.float32], head: CellHead, threshold: float) -> NDArray[np.bool_]:
-    """Which cells can reach the threshold at all, by their highest logit: all 100 sub-cells may be like it."""
+    """Which cells can reach the threshold: by their highest logit, if all 100 sub-cells were like it, near a sure cell."""
     possible = np.asarray(highest > PAD_LOGIT)
     if min(head.weights) < 0 or threshold <= 0:
         return possible
@@ -202,4 +245,4 @@ def _within_reach(highest: NDArray[np.float32], head: CellHead, threshold: float
     area = np.log(SUBCELLS * SUBCELLS / (1 + np.exp(-level)))
     best = (head.weights[0] + head.weights[1]) * level + head.weights[2] * area + head.bias
     needed = math.log(threshold / (1 - threshold)) if threshold < 1 else _SURE
-    return possible & (best > min(needed, _SURE) - _MARGIN)
+    return possible & (best > min(needed, _SURE) - head.gain - _MARGIN)

@@ -16,7 +16,7 @@ from model.cells import PAD_LOGIT
 from model.focus import SHARP_PX, edge_width_px
 from model.grid import CANVAS_PX_PER_MM, StainMap
 from model.onnx_file import ModelInfo, OnnxFile
-from model.recheck import in_question, look_again, restricted, worthwhile
+from model.recheck import in_question, look_again, restricted, with_neighbours, worthwhile
 from model.rectify import check_size, seen_subcells
 from model.scan import Progress, Scan, Told, camera_warnings, check_picture, geometry, scan_place, softmax
 from model.taxonomy import CHEMISTRIES
@@ -166,7 +166,7 @@ class Detector:
         at = (previous.threshold, previous.preset) if kept else self.operating_point(threshold, preset)
         cells, width_px = in_question(previous), edge_width_px(image)
         blind = len(previous.unseen) == cells.size or shows_nothing(place.mm_per_px, width_px, SHARP_PX)
-        if worthwhile(cells, self.info.core_px) and not blind:
+        if worthwhile(with_neighbours(cells, self.info.cell_head.reach), self.info.core_px) and not blind:
             found, unseen = look_again(image, place, self._network, at[0], cells, self._screening)
         else:
             found, unseen = restricted(self.detect(image, calibration=place, threshold=at[0]), cells)

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model.cells import CellHead
+from model.cells import MAX_REACH, CellHead
 from model.fields import Fields
 from model.novelty import NoveltyModel
 from model.taxonomy import CHEMISTRIES
@@ -246,8 +246,6 @@ def _read_info(session: Any, glance: Any, sha256: str, channels: int) -> ModelIn
     levels = tuple(int(level) for level in fields.array("levels", -1))
     if levels not in _LEVELS:
         fields.refuse("levels", "must halve from coarse to fine down to 1, from 8 at most, like [4, 2, 1]")
-    head = fields.object("cell_head")
-    weights = head.array("weights", 3).tolist()
     return ModelInfo(
         name=fields.text("name"),
         version=fields.text("version"),
@@ -257,11 +255,22 @@ def _read_info(session: Any, glance: Any, sha256: str, channels: int) -> ModelIn
         threshold=fields.number("threshold", 0, 1),
         presets=_read_presets(fields),
         unsure_below=fields.number("unsure_below", 0, 1),
-        cell_head=CellHead(weights=(weights[0], weights[1], weights[2]), bias=head.number("bias")),
+        cell_head=read_head(fields.object("cell_head")),
         channels=channels,
         screen=_read_screen(fields, glance, len(levels) - 1),
         novelty=NoveltyModel.read(fields),
     )
+
+
+def read_head(head: Fields) -> CellHead:
+    """A cell head of a file's metadata; files from before `reach` and `gain` judge each cell by itself.
+
+    Raises:
+        ValueError: a value is missing or out of range.
+    """
+    w_max, w_top4, w_area = head.array("weights", 3).tolist()
+    near = (head.integer("reach", 0, MAX_REACH), head.number("gain", 0)) if head.has("reach") else (0, 0.0)
+    return CellHead((w_max, w_top4, w_area), head.number("bias"), *near)
 
 
 def _read_tiles(fields: Fields, levels: tuple[int, ...]) -> tuple[tuple[int, int], ...]:

@@ -32,7 +32,13 @@ WORTHWHILE: Final = 0.5
 
 def in_question(previous: StainMap) -> NDArray[np.bool_]:
     """bool (rows, cols): the cells of a map and their eight neighbours."""
-    return np.asarray(cv2.dilate(previous.dense_cells().astype(np.uint8), np.ones((3, 3), np.uint8))).astype(np.bool_)
+    return with_neighbours(previous.dense_cells(), 1)
+
+
+def with_neighbours(cells: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """The cells and all at most `reach` away along either axis, bool (rows, cols)."""
+    side = 2 * reach + 1
+    return np.asarray(cv2.dilate(cells.astype(np.uint8), np.ones((side, side), np.uint8))).astype(np.bool_)
 
 
 def tiles_over(cells: NDArray[np.bool_], core_px: int) -> set[tuple[int, int]]:
@@ -75,7 +81,8 @@ def look_again(
     stream = CellStream(info.cell_head, threshold, info.unsure_below, seen.shape[1])
     stain_logit = np.empty(seen.shape, dtype=np.float32)
     chemistry = np.zeros((len(CHEMISTRIES), *seen.shape), dtype=np.float32)  # pages nobody touches take no memory
-    for rows, stain, kinds in Pyramid(canvas, network, screening=screening, only=cells).bands():
+    looked_at = with_neighbours(cells, info.cell_head.reach)  # on whom their confidence hangs
+    for rows, stain, kinds in Pyramid(canvas, network, screening=screening, only=looked_at).bands():
         stain_logit[rows], chemistry[:, rows] = stain, kinds
     stain_logit[~seen] = PAD_LOGIT
     early = stream.push(stain_logit, lambda y, x: softmax(chemistry[:, y, x]))
@@ -88,8 +95,7 @@ def _unseen(
     canvas: Patches, cells: NDArray[np.bool_], seen: NDArray[np.bool_], novelty: NoveltyModel | None
 ) -> NDArray[np.int16]:
     """Those of the cells and others, int16 (k, 2), that cannot be judged; right for the cells in question only."""
-    side = 1 if novelty is None else 2 * REACH + 1  # a cell's surroundings say how strange its cloth is
-    near = cv2.dilate(cells.astype(np.uint8), np.ones((side, side), np.uint8))
+    near = with_neighbours(cells, 0 if novelty is None else REACH)  # surroundings say how strange a cell's cloth is
     glance = np.zeros((*seen.shape, 3), dtype=np.uint8)
     for row, col in np.argwhere(near).tolist():
         top, left = row * SUBCELLS, col * SUBCELLS

@@ -83,7 +83,7 @@ class Scan:
         self._pyramid = Pyramid(self._canvas, network, screening=screening)
         width_mm = self._canvas.width // CANVAS_PX_PER_MM
         self._stream = CellStream(info.cell_head, threshold, info.unsure_below, width_mm)
-        self._rest: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # lines of a row not whole yet
+        self._rest: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # lines not judged yet
         self._kept: list[CellArrays] = [NO_CELLS]
         self._given: list[CellArrays] = []
         self._finished = False
@@ -139,7 +139,7 @@ class Scan:
         self._seen.size_mm = size_mm
         grid = Grid.covering(*size_mm)
         self._canvas.close(grid.canvas_shape[0])
-        last = CellArrays.joined([self._advance(), self._give(self._stream.finish())])
+        last = CellArrays.joined([self._advance(), self._end()])
         self._finished = True
         return last, self._map(grid, (width, height))
 
@@ -151,7 +151,7 @@ class Scan:
         self._picture.add(image)
         self._canvas.close(self._place.canvas_size_px[1])
         self._advance(progress)
-        self._give(self._stream.finish())
+        self._end()
         return self._map(self._place.grid, self._place.image_px)
 
     def _advance(self, progress: Progress | None = None) -> CellArrays:
@@ -165,15 +165,26 @@ class Scan:
         return CellArrays.joined(given)
 
     def _judge(self, stain: NDArray[np.float32], chemistry: NDArray[np.float32]) -> CellArrays:
-        """The next lines of logits, (h, w) and (6, h, w); what is not yet a whole row of cells is kept."""
+        """The next lines of logits, (h, w) and (6, h, w); rows of cells that hang on what comes below them are kept."""
         if self._rest is not None:
             stain = np.concatenate([self._rest[0], stain])
             chemistry = np.concatenate([self._rest[1], chemistry], axis=1)
-        whole = len(stain) // SUBCELLS * SUBCELLS
-        self._rest = (stain[whole:].copy(), chemistry[:, whole:].copy()) if whole < len(stain) else None
-        if not whole:
+        whole, reach = len(stain) // SUBCELLS, self._info.cell_head.reach
+        judged = max(0, whole - reach) * SUBCELLS
+        self._rest = (stain[judged:].copy(), chemistry[:, judged:].copy()) if judged < len(stain) else None
+        if not judged:
             return NO_CELLS
-        return self._give(self._stream.push(stain[:whole], lambda y, x: softmax(chemistry[:, y, x])))
+        classes = chemistry[:, :judged]
+        return self._give(self._stream.push(stain[: whole * SUBCELLS], lambda y, x: softmax(classes[:, y, x]), reach))
+
+    def _end(self) -> CellArrays:
+        """Nothing comes below: the last rows, and the cells that still waited."""
+        given = [NO_CELLS]
+        if self._rest is not None:
+            stain, chemistry = self._rest
+            self._rest = None
+            given.append(self._give(self._stream.push(stain, lambda y, x: softmax(chemistry[:, y, x]))))
+        return CellArrays.joined([*given, self._give(self._stream.finish())])
 
     def _give(self, cells: CellArrays) -> CellArrays:
         """Keep them for the map: many small parts would take more memory than the cells in them."""

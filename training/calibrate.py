@@ -18,7 +18,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -29,32 +29,43 @@ from tqdm import tqdm
 
 from datasets import scene as scene_files
 from datasets.scene import Scene
-from model.cells import CellHead
+from model.cells import CellHead, surest_nearby
 from model.detector import Detector
 from savings.errors import SavingsError
 from savings.inputs import load as load_inputs
 from training import clean, sets
-from training.collected import CleanCells, Collected, area_shift, look_at_clean, look_at_scene, scene_cells
+from training.collected import (
+    Cells,
+    Collected,
+    PictureCells,
+    area_shift,
+    flat,
+    look_at_clean,
+    look_at_scene,
+    scene_cells,
+)
 from training.export import ExportError, export, find_checkpoint
 from training.kept import Kept
 from training.operating import (
+    REACH,
     Calibration,
     CleanSet,
     Curve,
     Prices,
     confidence,
     fit_cell_head,
+    fit_neighbours,
     fit_temperature,
     presets_of,
     prior_weights,
 )
 from training.provenance import hash_files
+from training.truth import STAINED
 
 SPOTLESS: Final = "scenes without a stain"
 """The clean set made of those of --scenes that bear no stain."""
 CURVE_SCHEMA: Final = "spotgrid.operating-curve/v1"
 CURVE_FILE: Final = "operating.json"
-_CELLS_PER_SCENE: Final = 26 * 26
 PRINTS: Final = "clean-prints"
 PRINTS_SHARE: Final = 0.2
 """Of the budget: printed cloth may have a fifth of the false cells that photos of garments may."""
@@ -78,39 +89,63 @@ def calibrate(
         prices: the default preset's. `prior`: share of stained cells for which confidence is calibrated.
         caution: see `CleanSet.rates`. `prints`: share of the budget that printed cloth may use up.
     """
-    features, labels, spotless = scene_cells(collected, shift)
-    cells = _clean_cells(clean_logits, shift, features[spotless])
-    others = [one.features for name, one in cells.items() if name != SPOTLESS]
-    head = _fit_head(features, labels, others, prior)
-    rendered = confidence(features, head)
-    bare = [
-        CleanSet(name, confidence(c.features, head), c.picture, prints if name == PRINTS else 1.0)
-        for name, c in cells.items()
+    stained, spotless = scene_cells(collected, shift)
+    bare = _clean_sets(clean_logits, shift, spotless)
+    if not any((one.label == STAINED).any() for one in stained):
+        raise ValueError("no stained cell was looked at: give more stained scenes (--limit)")
+    head = _fit_head(stained, list(bare.values()), prior)
+    clean_sets = [
+        CleanSet(name, confidence(_log_odds(some, head)), Cells.of(some).picture, prints if name == PRINTS else 1.0)
+        for name, some in bare.items()
     ]
-    curve, presets = Curve.of(rendered[labels], bare, caution), presets_of(prices)
+    labels = Cells.of(stained).stained
+    curve, presets = Curve.of(confidence(_log_odds(stained, head))[labels], clean_sets, caution), presets_of(prices)
     chosen = {name: curve.choose(price) for name, price in presets.items()}
-    cells_of = {one.name: len(one.confidence) for one in bare}
+    cells_of = {one.name: len(one.confidence) for one in clean_sets}
     origin = _origin(presets, chosen) | {
         "confidence_prior": prior,
         "caution": caution,
         "shares_of_budget": dict(curve.share),
         "pictures": {"stained": len(collected.truths)} | {name: len(some) for name, some in clean_logits.items()},
-        "cells": {"stained": int(labels.sum()), "beside stains": int((~labels & ~spotless).sum())} | cells_of,
+        "cells": {"stained": int(labels.sum()), "beside stains": int((~labels).sum())} | cells_of,
     }
     thresholds = {name: point["threshold"] for name, point in chosen.items()}
     temperature = fit_temperature(collected.stain_log_probability, collected.chemistry)
     return Calibration(head, temperature, shift, thresholds, origin=origin), curve
 
 
-def _clean_cells(
-    logits: Mapping[str, list[NDArray[np.float16]]], shift: float, spotless: NDArray[np.float32]
-) -> dict[str, CleanCells]:
-    cells = {name: CleanCells.of(some, shift) for name, some in logits.items() if some}
-    if len(spotless):
-        cells[SPOTLESS] = CleanCells(spotless, np.arange(len(spotless)) // _CELLS_PER_SCENE)
-    if not cells:
+def _clean_sets(
+    logits: Mapping[str, list[NDArray[np.float16]]], shift: float, spotless: list[PictureCells]
+) -> dict[str, list[PictureCells]]:
+    sets = {name: [PictureCells.of(logit, shift) for logit in some] for name, some in logits.items() if some}
+    if spotless:
+        sets[SPOTLESS] = spotless
+    if not sets:
         raise ValueError("no clean cloth to keep the budget on: --clean 1 or more, or scenes without a stain")
-    return cells
+    return sets
+
+
+def _log_odds(pictures: Sequence[PictureCells], head: CellHead) -> NDArray[np.float64]:
+    """Of the cells that count, their neighbours heard: float64 (n,)."""
+    own = [one.own(head) for one in pictures]
+    near = flat(pictures, [surest_nearby(some, head.reach) for some in own])
+    return np.asarray(np.minimum(flat(pictures, own).astype(np.float64) + head.gain, near))
+
+
+def _fit_head(stained: list[PictureCells], bare: Sequence[list[PictureCells]], prior: float) -> CellHead:
+    """Of stained scenes' cells and of clean sets', each set of clean cells weighing the same.
+
+    First of cells by themselves, then with what their neighbours add.
+    """
+    groups = [Cells.of(some) for some in (stained, *bare)]
+    every = [one for some in (stained, *bare) for one in some]
+    labels = np.concatenate([group.stained for group in groups])
+    group = np.repeat(np.arange(len(groups)), [len(some.stained) for some in groups])
+    weights = prior_weights(labels, group, prior)
+    alone = fit_cell_head(np.concatenate([some.features for some in groups]), labels, weights)
+    own = [one.own(alone) for one in every]
+    near = [surest_nearby(some, REACH) for some in own]
+    return fit_neighbours(alone, flat(every, own), flat(every, near), labels, weights)
 
 
 def _origin(presets: Mapping[str, Prices], chosen: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -119,16 +154,6 @@ def _origin(presets: Mapping[str, Prices], chosen: Mapping[str, dict[str, Any]])
         "prices": {name: vars(price) for name, price in presets.items()},
         "prices_are": presets["default"].inputs or "given by hand",
     }
-
-
-def _fit_head(
-    features: NDArray[np.float32], labels: NDArray[np.bool_], bare: list[NDArray[np.float32]], prior: float
-) -> CellHead:
-    """The cell head of stained scenes' cells and of clean sets', each set of clean cells weighing the same."""
-    every = np.concatenate([features, *bare])
-    stained = np.concatenate([labels, np.zeros(len(every) - len(labels), bool)])
-    group = np.repeat(np.arange(1 + len(bare)), [len(features), *map(len, bare)])
-    return fit_cell_head(every, stained, prior_weights(stained, group, prior))
 
 
 def prices_from(args: argparse.Namespace) -> Prices:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.scene import Scene
-from model.cells import PAD_LOGIT, cell_features
+from model.cells import PAD_LOGIT, CellHead, cell_features, own_log_odds
 from training.kept import Kept
 from training.metrics import REACH_MM
 from training.operating import SHIFTS, best_shift
-from training.truth import CLEAN, EVERY_STAIN, STAINED, Truth, truth_of
+from training.truth import CLEAN, EVERY_STAIN, LEFT_OUT, STAINED, Truth, truth_of
 
 _MM2_PER_STAIN: Final = 64
 _AREA_FROM_MM2: Final = 10.0  # below, one mm² more or less is mostly the grid's doing
@@ -81,19 +81,64 @@ def look_at_clean(detector: Looks, canvas: NDArray[np.uint8], kept: Kept) -> NDA
     return kept.get(canvas, ask)[0]
 
 
-def scene_cells(collected: Collected, shift: float) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Features (n, 3), labels (n,) of the scenes' cells that count, logits shifted, and which lie on clean cloth.
+@dataclass(frozen=True)
+class PictureCells:
+    """The cells of one picture: features float32 (rows, cols, 3), and int8 (rows, cols) labels of `training.truth`."""
+
+    features: NDArray[np.float32] = field(repr=False)
+    label: NDArray[np.int8] = field(repr=False)
+
+    @classmethod
+    def of(cls, logit: NDArray[np.float16], shift: float, truth: Truth | None = None) -> PictureCells:
+        """From logits (h_mm, w_mm), shifted; without a truth all is clean cloth. Padding is left out."""
+        features = cell_features(shifted(logit.astype(np.float32), shift))
+        label = np.full(features.shape[:2], CLEAN, np.int8)
+        if truth is not None:
+            label = truth.labels(EVERY_STAIN).reshape(label.shape)
+        return cls(features, np.where(features[..., 0] > PAD_LOGIT, label, np.int8(LEFT_OUT)))
+
+    def own(self, head: CellHead) -> NDArray[np.float32]:
+        """Each cell's log odds by itself, float32 (rows, cols)."""
+        return own_log_odds(self.features, head)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells that count of several pictures, flat.
+
+    Attributes:
+        features: float32 (n, 3). `stained`: bool (n,). `picture`: int (n,), counted from 0.
+    """
+
+    features: NDArray[np.float32] = field(repr=False)
+    stained: NDArray[np.bool_] = field(repr=False)
+    picture: NDArray[np.intp] = field(repr=False)
+
+    @classmethod
+    def of(cls, pictures: Sequence[PictureCells]) -> Cells:
+        """Of all pictures, those left out left out."""
+        use = [one.label != LEFT_OUT for one in pictures]
+        return cls(
+            flat(pictures, [one.features for one in pictures]),
+            flat(pictures, [one.label == STAINED for one in pictures]),
+            np.repeat(np.arange(len(pictures)), [int(some.sum()) for some in use]),
+        )
+
+
+def flat(pictures: Sequence[PictureCells], maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Values of the cells that count, of maps (rows, cols, …) of each picture: (n, …)."""
+    return np.concatenate([values[one.label != LEFT_OUT] for one, values in zip(pictures, maps, strict=True)])
+
+
+def scene_cells(collected: Collected, shift: float) -> tuple[list[PictureCells], list[PictureCells]]:
+    """The cells of the scenes with stains, and of those without, logits shifted.
 
     Clean cloth bears no stain at all: a budget of false cells is about it, not about the rim of a stain.
     """
-    features, labels, spotless = [], [], []
+    stained, spotless = list[PictureCells](), list[PictureCells]()
     for logit, truth in zip(collected.logits, collected.truths, strict=True):
-        label = truth.labels(EVERY_STAIN)
-        use = (label == STAINED) | (label == CLEAN)
-        features.append(cell_features(shifted(logit.astype(np.float32), shift)).reshape(-1, 3)[use])
-        labels.append(label[use] == STAINED)
-        spotless.append(np.full(int(use.sum()), not len(truth.area_mm2)))
-    return np.concatenate(features), np.concatenate(labels), np.concatenate(spotless)
+        (stained if len(truth.area_mm2) else spotless).append(PictureCells.of(logit, shift, truth))
+    return stained, spotless
 
 
 def area_shift(collected: Collected) -> float:
@@ -113,22 +158,3 @@ def area_shift(collected: Collected) -> float:
 def shifted(logit: NDArray[np.float32], shift: float) -> NDArray[np.float32]:
     """Logits moved by `shift`, padding left as it is."""
     return np.where(logit > PAD_LOGIT, logit + np.float32(shift), np.float32(PAD_LOGIT))
-
-
-@dataclass(frozen=True)
-class CleanCells:
-    """Cells of one clean set: features float32 (n, 3), and the number of the picture that each lies in, (n,)."""
-
-    features: NDArray[np.float32] = field(repr=False)
-    picture: NDArray[np.intp] = field(repr=False)
-
-    @classmethod
-    def of(cls, logits: Iterable[NDArray[np.float16]], shift: float) -> CleanCells:
-        """From logits, shifted; cells beyond a picture are left out."""
-        features, picture = [np.zeros((0, 3), np.float32)], [np.zeros(0, np.intp)]
-        for number, logit in enumerate(logits):
-            cells = cell_features(shifted(logit.astype(np.float32), shift)).reshape(-1, 3)
-            cells = cells[cells[:, 0] > PAD_LOGIT]
-            features.append(cells)
-            picture.append(np.full(len(cells), number, np.intp))
-        return cls(np.concatenate(features), np.concatenate(picture))

@@ -36,7 +36,7 @@ from model.network import CONTEXT, look_at
 from model.onnx_file import CONTEXT_STRIDE, GLANCE_KEY, METADATA_KEY, SCHEMA, STRIDE, ModelFileError, OnnxFile
 from training.checkpoint import load_network, read, without_folders
 from training.novelty import load as load_novelty
-from training.operating import Calibration
+from training.operating import Calibration, head_document
 from training.provenance import commit, hash_files
 from training.screen_head import Trained
 
@@ -247,7 +247,7 @@ def metadata(
         "threshold": calibration.presets["default"],
         "presets": {preset: {"threshold": threshold} for preset, threshold in calibration.presets.items()},
         "unsure_below": calibration.unsure_below,
-        "cell_head": {"weights": list(calibration.cell_head.weights), "bias": calibration.cell_head.bias},
+        "cell_head": head_document(calibration.cell_head),
         "trained": {**trained, "calibration": dict(calibration.origin)},
     }
 

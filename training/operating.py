@@ -18,12 +18,16 @@ from scipy.optimize import minimize, minimize_scalar
 
 from model.cells import CellHead
 from model.fields import Fields
+from model.onnx_file import read_head
 from savings.inputs import InputSet
 from savings.prices import threshold_prices
 
 SCHEMA: Final = "spotgrid.calibration-of-model/v1"
 FILE_NAME: Final = "calibration.json"
 CELLS_PER_M2: Final = 10_000.0
+REACH: Final = 4
+"""Cells about a sure one, 4 cm, in which its splashes and its pale rims are looked for."""
+GAINS: Final = tuple(np.arange(0, 5.1, 0.2).tolist())
 SHIFTS: Final = tuple(np.linspace(-3, 3, 25).tolist())
 _RIDGE: Final = 1e-4
 _RESAMPLES: Final = 400
@@ -142,7 +146,7 @@ class Calibration:
         """Write `calibration.json` into a run's folder."""
         document = {
             "schema": SCHEMA,
-            "cell_head": {"weights": list(self.cell_head.weights), "bias": self.cell_head.bias},
+            "cell_head": head_document(self.cell_head),
             "temperature": self.temperature,
             "stain_shift": self.stain_shift,
             "presets": dict(self.presets),
@@ -165,11 +169,9 @@ class Calibration:
             return None
         top = Fields(json.loads(path.read_text(encoding="utf-8")), "model calibration")
         top.schema(SCHEMA)
-        head = top.object("cell_head")
-        w_max, w_top4, w_area = head.array("weights", 3).tolist()
         presets = top.object("presets")
         return cls(
-            CellHead((w_max, w_top4, w_area), head.number("bias")),
+            read_head(top.object("cell_head")),
             top.number("temperature", 0.05, 20),
             top.number("stain_shift", -10, 10),
             {name: presets.number(name, 0, 1) for name in top.get("presets")},
@@ -178,10 +180,17 @@ class Calibration:
         )
 
 
+def head_document(head: CellHead) -> dict[str, Any]:
+    """A cell head as `model.onnx_file.read_head` reads it."""
+    return {"weights": list(head.weights), "bias": head.bias, "reach": head.reach, "gain": head.gain}
+
+
 def fit_cell_head(
     features: NDArray[np.floating[Any]], labels: NDArray[np.bool_], weights: NDArray[np.floating[Any]] | None = None
 ) -> CellHead:
-    """Logistic regression by L-BFGS; weights on features are kept at 0 or above: more evidence never lowers confidence.
+    """A head that judges each cell by itself: logistic regression by L-BFGS.
+
+    Weights on features are kept at 0 or above: more evidence never lowers confidence.
 
     Args:
         features: float (n, 3), `model.cells.cell_features`.
@@ -195,20 +204,53 @@ def fit_cell_head(
         raise ValueError(f"{int(labels.sum())} of {len(labels)} cells are stained; a cell head needs both kinds")
     x = np.asarray(features, np.float64)
     centre, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
-    x = (x - centre) / scale
+    _, found = _logistic((x - centre) / scale, labels, weights)
+    slopes = found[:3] / scale
+    return CellHead((float(slopes[0]), float(slopes[1]), float(slopes[2])), float(found[3] - slopes @ centre))
+
+
+def fit_neighbours(
+    head: CellHead,
+    own: NDArray[np.floating[Any]],
+    surest: NDArray[np.floating[Any]],
+    labels: NDArray[np.bool_],
+    weights: NDArray[np.floating[Any]] | None = None,
+) -> CellHead:
+    """The head with `REACH` and the most likely gain of `GAINS`; its own weights are scaled to go with it.
+
+    Args:
+        own: float (n,), each cell's log odds by `head` alone. `surest`: the highest within `REACH` cells, (n,).
+        labels, weights: as in `fit_cell_head`.
+    """
+
+    def fitted(gain: float) -> tuple[float, float, float, float]:
+        loss, (slope, bias) = _logistic(np.minimum(own + gain, surest)[:, None], labels, weights)
+        return loss, gain, float(slope), float(bias)
+
+    _, gain, slope, bias = min(map(fitted, GAINS))
+    w_max, w_top4, w_area = (slope * weight for weight in head.weights)
+    return CellHead((w_max, w_top4, w_area), slope * head.bias + bias, REACH, slope * gain)
+
+
+def _logistic(
+    x: NDArray[np.floating[Any]], labels: NDArray[np.bool_], weights: NDArray[np.floating[Any]] | None
+) -> tuple[float, NDArray[np.float64]]:
+    """Logistic regression of features (n, k) by L-BFGS: the mean loss, and k slopes of 0 or more with the bias."""
     share = np.full(len(x), 1 / len(x)) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
     sign = np.where(labels, 1.0, -1.0)
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        margin = sign * (x @ parameters[:3] + parameters[3])
+        slopes = parameters[:-1]
+        margin = sign * (x @ slopes + parameters[-1])
         pull = -share * sign / (1 + np.exp(np.clip(margin, -500, 500)))
-        slope = np.append(x.T @ pull + _RIDGE * parameters[:3], pull.sum())
-        return float(share @ np.logaddexp(0, -margin) + _RIDGE / 2 * parameters[:3] @ parameters[:3]), slope
+        slope = np.append(x.T @ pull + _RIDGE * slopes, pull.sum())
+        return float(share @ np.logaddexp(0, -margin) + _RIDGE / 2 * slopes @ slopes), slope
 
-    bounds = [(0, None)] * 3 + [(None, None)]
-    found = minimize(loss, np.array([1.0, 0.0, 0.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds)
-    slopes = found.x[:3] / scale
-    return CellHead((float(slopes[0]), float(slopes[1]), float(slopes[2])), float(found.x[3] - slopes @ centre))
+    start = np.zeros(x.shape[1] + 1)
+    start[0] = 1.0
+    bounds = [(0, None)] * x.shape[1] + [(None, None)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return float(found.fun), found.x
 
 
 def prior_weights(labels: NDArray[np.bool_], group: NDArray[np.int_], prior: float) -> NDArray[np.float64]:
@@ -228,10 +270,9 @@ def prior_weights(labels: NDArray[np.bool_], group: NDArray[np.int_], prior: flo
     return weights
 
 
-def confidence(features: NDArray[np.floating[Any]], head: CellHead) -> NDArray[np.float64]:
-    """Cell confidence of features (n, 3), as `model.cells.cell_confidence` computes it."""
-    score = np.asarray(features, np.float64) @ np.array(head.weights) + head.bias
-    return np.asarray(1 / (1 + np.exp(-np.clip(score, -80, 80))))
+def confidence(log_odds: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The probability of log odds, (n,)."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(np.asarray(log_odds, np.float64), -80, 80))))
 
 
 def fit_temperature(log_probability: Sequence[NDArray[np.floating[Any]]], truth: Sequence[int]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from model.cells import (
 )
 from model.grid import Grid, StainMap
 
-HEAD = CellHead(weights=(0.6, 0.3, 0.8), bias=-0.5)
+HEAD = CellHead(weights=(0.6, 0.3, 0.8), bias=-0.5, reach=1, gain=1.5)
+ALONE = CellHead(weights=(1.0, 0.0, 0.0), bias=0.0)
 PROTEIN, TANNIN, OIL = range(3)
 
 Logits = NDArray[np.float32]
@@ -66,6 +68,39 @@ def test_features_by_hand() -> None:
     np.testing.assert_allclose(features[0, 0], [-12, -12, np.log(100) - 12], rtol=1e-5)
     score = 0.6 * 4 + 0.3 * 2.5 + 0.8 * np.log(area) - 0.5
     np.testing.assert_allclose(cell_confidence(logit, HEAD)[0, 1], 1 / (1 + np.exp(-score)), rtol=1e-5)
+
+
+def log_odds(logit: Logits, head: CellHead) -> NDArray[np.float64]:
+    confidence = cell_confidence(logit, head).astype(np.float64)
+    return np.log(confidence / (1 - confidence))
+
+
+def test_beside_a_surer_cell_less_evidence_will_do() -> None:
+    logit = quiet(7, 9)
+    for row, col, height in ((3, 2, 4.0), (3, 4, 1.0), (3, 6, -2.0), (1, 0, -2.0), (6, 8, -2.0), (5, 2, 3.5)):
+        logit[10 * row + 5, 10 * col + 5] = height
+    near = log_odds(logit, replace(ALONE, reach=2, gain=1.5))
+    assert near[3, 2] == pytest.approx(4, abs=1e-3)  # the surest about gains nothing
+    assert near[3, 4] == pytest.approx(2.5, abs=1e-3)
+    assert near[1, 0] == pytest.approx(-0.5, abs=1e-3)  # 2 rows and 2 columns away still counts
+    assert near[3, 6] == pytest.approx(-0.5, abs=1e-3)  # the cell of 1.0 is near enough
+    assert near[6, 8] == pytest.approx(-2, abs=1e-3)  # alone
+    assert near[5, 2] == pytest.approx(4, abs=1e-3)  # never surer than the surest
+    assert log_odds(logit, ALONE)[3, 4] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_gain_lifts_no_cell_over_the_threshold_without_a_sure_one() -> None:
+    logit = np.full((50, 50), -1.0, dtype=np.float32)
+    assert not len(found(logit, head=replace(ALONE, reach=4, gain=5.0)))
+    logit[25, 25] = 1.0
+    assert len(found(logit, head=replace(ALONE, reach=1, gain=5.0))) == 9
+    assert len(found(logit, head=replace(ALONE, reach=4, gain=5.0))) == 25
+
+
+@pytest.mark.parametrize(("reach", "gain"), [(-1, 1.0), (17, 1.0), (1, -0.1), (1, float("inf")), (1, float("nan"))])
+def test_a_reach_or_a_gain_out_of_range_is_refused(reach: int, gain: float) -> None:
+    with pytest.raises(ValueError, match="a reach is 0 to 16 cells"):
+        CellHead((1.0, 0.0, 0.0), 0.0, reach, gain)
 
 
 @given(logit_maps())

@@ -21,11 +21,12 @@ from tests.model.test_scan import blotches
 from tests.model.toy_onnx import write_toy
 
 LIGHT = 230
+NEIGHBOURS = {"cell_head": {"weights": [1.0, 0.0, 0.0], "bias": 0.0, "reach": 2, "gain": 1.5}}
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Detector:
-    path = write_toy(tmp_path_factory.mktemp("toy") / "toy.onnx", context_gain=0.5, tell=2.0)
+    path = write_toy(tmp_path_factory.mktemp("toy") / "toy.onnx", settings=NEIGHBOURS, context_gain=0.5, tell=2.0)
     return Detector(path, threads=1)
 
 

@@ -30,11 +30,12 @@ from tests.model.cameras import table_camera
 from tests.model.toy_onnx import write_toy
 
 LIGHT = 230
+NEIGHBOURS = {"cell_head": {"weights": [1.0, 0.0, 0.0], "bias": 0.0, "reach": 2, "gain": 1.5}}
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Detector:
-    path = write_toy(tmp_path_factory.mktemp("toy") / "toy.onnx", context_gain=0.5, tell=2.0)
+    path = write_toy(tmp_path_factory.mktemp("toy") / "toy.onnx", settings=NEIGHBOURS, context_gain=0.5, tell=2.0)
     return Detector(path, threads=1)
 
 
@@ -282,7 +283,8 @@ def test_bands_of_a_map_give_the_cells_of_the_whole(seed: int, rows: int, share:
     logit = np.where(rng.random((10 * rows, 40)) < share, 1.0, -1.0).astype(np.float32)
     logit = (cv2.GaussianBlur(logit, (0, 0), 0.8) + np.float32(0.3)) * rng.gamma(2, 2, logit.shape).astype(np.float32)
     chemistry = rng.dirichlet(np.full(6, 0.3), logit.shape).transpose(2, 0, 1).astype(np.float32)
-    head, threshold = CellHead((0.6, 0.3, 0.8), -0.5), 0.2
+    reach = data.draw(st.integers(0, 3))
+    head, threshold = CellHead((0.6, 0.3, 0.8), -0.5, reach, 1.5), 0.2
     whole = cells_from_logits(logit, chemistry, head, threshold, 0.5)
     inner = data.draw(st.sets(st.integers(1, rows - 1))) if rows > 1 else set()
     cuts = [0, *(10 * cut for cut in sorted(inner)), 10 * rows]
@@ -290,7 +292,9 @@ def test_bands_of_a_map_give_the_cells_of_the_whole(seed: int, rows: int, share:
     parts = []
     for top, end in pairwise(cuts):
         done = stream.final_rows
-        parts.append(stream.push(logit[top:end], lambda y, x, top=top: chemistry[:, y + top, x]))  # type: ignore[misc]
+        below = min(reach, rows - end // 10)
+        band = logit[top : end + 10 * below]
+        parts.append(stream.push(band, lambda y, x, top=top: chemistry[:, y + top, x], below))  # type: ignore[misc]
         assert (parts[-1].row >= done).all()
     cells = CellArrays.joined([*parts, stream.finish()])
     assert stream.final_rows == rows

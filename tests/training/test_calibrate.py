@@ -13,7 +13,7 @@ from tests.training.test_evaluate import scene
 from training import calibrate
 from training.calibrate import main
 from training.clean import PHOTOS, clean_garments, parts, scenes
-from training.collected import CleanCells, Collected, area_shift, scene_cells, shifted
+from training.collected import Cells, Collected, PictureCells, area_shift, scene_cells, shifted
 from training.curve import main as curve_main
 from training.evaluate import main as evaluate_main
 from training.export import main as export_main
@@ -48,12 +48,13 @@ def test_padding_is_not_shifted() -> None:
 
 
 def test_cells_are_labelled_by_the_rules_of_truth() -> None:
-    features, labels, spotless = scene_cells(collected(), 0.0)
-    assert features.shape == (len(labels), 3)
+    stained, spotless = scene_cells(collected(), 0.0)
+    cells = Cells.of(stained)
+    assert cells.features.shape == (len(cells.stained), 3)
     # The 8 mm square at 31-39 mm lies in one cell of 64 of each scene.
-    assert (len(labels), int(labels.sum())) == (128, 2)
-    assert not spotless.any(), "both scenes bear a stain: their clean cells are no clean cloth"
-    assert features[labels, 0].min() > features[~labels, 0].max()
+    assert (len(cells.stained), int(cells.stained.sum())) == (128, 2)
+    assert not spotless, "both scenes bear a stain: their clean cells are no clean cloth"
+    assert cells.features[cells.stained, 0].min() > cells.features[~cells.stained, 0].max()
 
 
 def clean_logits(pictures: int = 4) -> list[np.ndarray]:
@@ -64,8 +65,9 @@ def clean_logits(pictures: int = 4) -> list[np.ndarray]:
 def test_cells_beyond_a_photo_are_left_out() -> None:
     logit = np.full((10, 30), -5, np.float16)
     logit[:, 20:] = PAD_LOGIT
-    cells = CleanCells.of([logit, logit], 0.0)
+    cells = Cells.of([PictureCells.of(logit, 0.0)] * 2)
     assert cells.picture.tolist() == [0, 0, 1, 1]
+    assert not cells.stained.any()
 
 
 def test_everything_is_fitted_and_said() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.cells import CellHead, cell_confidence, cell_features
+from model.cells import CellHead, cell_confidence, cell_features, own_log_odds, surest_nearby
 from savings.inputs import load
 from savings.prices import threshold_prices
 from training.operating import (
+    REACH,
     SHIFTS,
     Calibration,
     CleanSet,
@@ -19,6 +20,7 @@ from training.operating import (
     best_shift,
     confidence,
     fit_cell_head,
+    fit_neighbours,
     fit_temperature,
     presets_of,
     prior_weights,
@@ -28,13 +30,13 @@ from training.statistics import reliability
 
 def test_the_cell_head_finds_the_weights_that_made_the_labels() -> None:
     rng = np.random.default_rng(0)
-    features = rng.normal(0, 2, (20_000, 3))
+    features = rng.normal(0, 2, (20_000, 3)).astype(np.float32)
     truth = CellHead((1.2, 0.5, 0.8), -1.0)
-    labels = rng.random(len(features)) < confidence(features, truth)
+    labels = rng.random(len(features)) < confidence(own_log_odds(features, truth))
     head = fit_cell_head(features, labels)
     assert head.weights == pytest.approx(truth.weights, abs=0.1)
     assert head.bias == pytest.approx(truth.bias, abs=0.1)
-    error, _ = reliability(confidence(features, head), labels)
+    error, _ = reliability(confidence(own_log_odds(features, head)), labels)
     assert error is not None
     assert error < 0.02
 
@@ -52,10 +54,33 @@ def test_cells_of_one_kind_cannot_be_fitted() -> None:
         fit_cell_head(np.zeros((5, 3)), np.ones(5, bool))
 
 
+def test_what_neighbours_add_is_found_by_likelihood() -> None:
+    rng = np.random.default_rng(4)
+    own = rng.normal(-3, 3, (300, 300)).astype(np.float32)
+    near = surest_nearby(own, REACH)
+    truth = np.minimum(1.5 * own + 3.0, 1.5 * near) - 0.5
+    labels = rng.random(own.shape) < confidence(truth)
+    head = fit_neighbours(CellHead((1.0, 0.0, 0.0), 0.0), own.ravel(), near.ravel(), labels.ravel())
+    assert (head.weights[0], head.bias, head.gain) == pytest.approx((1.5, -0.5, 3.0), abs=0.1)
+    assert head.reach == REACH
+
+
+def test_neighbours_that_say_nothing_add_nothing() -> None:
+    rng = np.random.default_rng(5)
+    own = rng.normal(0, 2, (200, 200)).astype(np.float32)
+    labels = rng.random(own.shape) < confidence(own)
+    head = fit_neighbours(
+        CellHead((1.0, 0.0, 0.0), 0.0), own.ravel(), surest_nearby(own, REACH).ravel(), labels.ravel()
+    )
+    # Among so many cells a surer one is near each of them: a gain is the same to all, as a bias of the other sign is.
+    assert head.gain + head.bias == pytest.approx(0, abs=0.1)
+    assert head.weights[0] == pytest.approx(1, abs=0.05)
+
+
 def test_confidence_is_the_products_own() -> None:
     logit = np.random.default_rng(2).normal(-2, 3, (20, 30)).astype(np.float32)
     head = CellHead((0.7, 0.2, 0.4), -0.3)
-    ours = confidence(cell_features(logit).reshape(-1, 3), head)
+    ours = confidence(own_log_odds(cell_features(logit), head).ravel())
     assert ours == pytest.approx(cell_confidence(logit, head).ravel(), abs=1e-5)
 
 
@@ -179,7 +204,9 @@ def test_prices_without_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_a_calibration_is_saved_and_read(tmp_path: Path) -> None:
     assert Calibration.load(tmp_path) is None
-    saved = Calibration(CellHead((1.0, 0.5, 0.25), -2.0), 1.5, -0.25, {"default": 0.7, "mine": 0.4}, 0.45, {"a": 1})
+    saved = Calibration(
+        CellHead((1.0, 0.5, 0.25), -2.0, 3, 1.25), 1.5, -0.25, {"default": 0.7, "mine": 0.4}, 0.45, {"a": 1}
+    )
     saved.save(tmp_path)
     loaded = Calibration.load(tmp_path)
     assert loaded is not None
