@@ -2,6 +2,7 @@
 
 python .ci/figures.py results/*/metrics.json   # collect runs into model/weights/spotgrid-s.metrics.json, then write
 python .ci/figures.py                          # write the README's table anew from the collected ones
+python .ci/figures.py model/weights/spotgrid-s.metrics.json results/pasted/metrics.json   # add a run to them
 python .ci/figures.py --check                  # fail when the README does not say what the collected ones say
 """
 
@@ -35,6 +36,12 @@ ROWS: Final[tuple[tuple[str, str, int, Read], ...]] = (
     ("eval_dev", "the same: stains found, share of components", 2, lambda d: d["components"]["recall"]),
     ("eval_dev", "the same: false components", 0, lambda d: d["components"]["false"]),
     ("clothing", "real clean garments: false cells per m²", 1, lambda d: d["false_cells_per_m2"]),
+    (
+        "pasted",
+        "the same photographs with rendered stains of 100 mm² or more and ΔE 15 or more: stains found",
+        2,
+        lambda d: d["stains"]["all"],
+    ),
     ("testset", "rendered test set: cell F1, stains of 2 mm² or more and ΔE 8 or more", 2, _cell_f1),
     ("testset", "the same: such stains found", 2, lambda d: d["stains"]["plain"]),
     ("testset", "the same: false cells per m² of clean cloth", 1, lambda d: d["false_cells_per_m2"]),
@@ -49,13 +56,14 @@ def is_classical(document: Document) -> bool:
 
 
 def collect(paths: list[Path]) -> Document:
-    """Documents of complete runs, one a set and subject, without their long lists."""
+    """Documents of complete runs or of earlier collections, one a set and subject, without their long lists."""
     documents = []
     for path in paths:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["limit"] is not None:
-            raise ValueError(f"{path}: was stopped after --limit {document['limit']} pictures; run it whole")
-        documents.append({key: value for key, value in document.items() if key not in HEAVY})
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+        for document in loaded.get("documents", [loaded]):
+            if document["limit"] is not None:
+                raise ValueError(f"{path}: was stopped after --limit {document['limit']} pictures; run it whole")
+            documents.append({key: value for key, value in document.items() if key not in HEAVY})
     if len({document["origin"]["model_sha256"] for document in documents if not is_classical(document)}) > 1:
         raise ValueError("the runs are of different model files; a table must be about one")
     return {"schema": SCHEMA, "documents": documents}

@@ -159,7 +159,7 @@ def _add_stain(
 ) -> None:
     """Draw one stain into `stained` and `truth`; a stain that found no cloth under it leaves no trace."""
     for attempt in range(6):
-        source, shape, area = _choose(rng, recipe, shot)
+        source, shape, area = choose(rng, recipe, shot)
         optics = table[source]
         if recipe.even_share and rng.random() < recipe.even_share:
             shape, mark = "drop", lay_even(rng, area)
@@ -187,7 +187,8 @@ def _add_stain(
         return
 
 
-def _choose(rng: np.random.Generator, recipe: Recipe, shot: cam.Camera) -> tuple[str, str, float]:
+def choose(rng: np.random.Generator, recipe: Recipe, shot: cam.Camera) -> tuple[str, str, float]:
+    """A stain's source, shape and area in mm²; none far below what the camera resolves."""
     source = str(rng.choice(SOURCE_NAMES))
     shapes = OPTICS[source].shapes
     weights = np.array(list(shapes.values()), float)

@@ -67,6 +67,16 @@ def test_runs_that_were_cut_or_mixed_are_refused(tmp_path: Path) -> None:
         figures.collect(saved(tmp_path, clothing(1.0, "ab"), clothing(1.0, "cd")))
 
 
+def test_a_new_run_joins_a_collection(tmp_path: Path) -> None:
+    entry = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 700}
+    pasted = clothing(8.6) | {"set": "pasted", "stains": {"all": entry}}
+    first = figures.collect(saved(tmp_path, clothing(8.6)))
+    (tmp_path / "collected.json").write_text(json.dumps(first))
+    both = figures.collect([tmp_path / "collected.json", *saved(tmp_path, pasted)])
+    assert [document["set"] for document in both["documents"]] == ["clothing", "pasted"]
+    assert "ΔE 15 or more: stains found | 0.50 (0.40-0.60) |" in figures.render(both)
+
+
 def test_the_table_goes_between_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{figures.OPEN}\nold\n{figures.CLOSE}\nafter\n")

@@ -70,6 +70,7 @@ _SCENES: Final = (
 ROWS: Final[dict[str, tuple[Row, ...]]] = {
     "scenes": _SCENES,
     "clean": _SCENES,
+    "pasted": _cells("", "every stain"),
     "photos": (
         Row("pixel F1", {"hit_px": 2}, {"hit_px": 2, "false_px": 1, "missed_px": 1}),
         Row("pixel precision", {"hit_px": 1}, {"hit_px": 1, "false_px": 1}),
@@ -78,7 +79,12 @@ ROWS: Final[dict[str, tuple[Row, ...]]] = {
         Row("false components per photo", {"false_components": 1}, {"one": 1}, more_is_better=False),
     ),
 }
-_WRONG: Final = {"scenes": ("false", "missed"), "clean": ("clean_listed",), "photos": ("false_px", "missed_px")}
+_WRONG: Final = {
+    "scenes": ("false", "missed"),
+    "clean": ("clean_listed",),
+    "pasted": ("false", "missed"),
+    "photos": ("false_px", "missed_px"),
+}
 """What counts as wrong in a picture, for the galleries."""
 
 

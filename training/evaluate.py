@@ -3,6 +3,7 @@
     python -m training.evaluate --set testset --data ../shared/data --out ../results/testset
     python -m training.evaluate --set testset --data ../shared/data --classical
     python -m training.evaluate --set clothing --data ../shared/data --model runs/mine/spotgrid-s.onnx
+    python -m training.evaluate --set pasted --data ../shared/data --out ../results/pasted
     python -m training.evaluate --set eval_dev --data ../shared/data --purpose "release 0.1" --out ../results/eval_dev
     python -m training.evaluate --set my_photos --mm-per-px 0.2 --out ../results/my_photos
     python -m training.evaluate --set testset --data ../shared/data --cache ../testset --share 0.1    # a quick look
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable
 from functools import partial
@@ -30,6 +32,7 @@ from typing import Any, Final
 import numpy as np
 from tqdm import tqdm
 
+from datasets.paste import Pasted
 from datasets.readers import ReaderError
 from datasets.scene import Scene
 from model.detector import CANVAS_MM_PER_PX
@@ -37,12 +40,12 @@ from model.onnx_file import ModelFileError
 from training import eval_dev_log, sets
 from training.classical import ClassicalDetector
 from training.galleries import Album
-from training.metrics import SceneScore
+from training.metrics import Bins, SceneScore
 from training.photos import PhotoScore, photo_mask
 from training.prediction import CURVE_FLOOR, Subject
 from training.provenance import REPO, Provenance, is_tracked_place
 from training.sets import Photo, PictureSet
-from training.tables import photo_tables, scene_tables
+from training.tables import pasted_tables, photo_tables, scene_tables
 from training.truth import truth_of
 
 SCHEMA: Final = "spotgrid.metrics/v1"
@@ -50,6 +53,10 @@ PICTURES_SCHEMA: Final = "spotgrid.pictures/v1"
 PICTURES_FILE: Final = "pictures.json"
 """Beside metrics.json: the counts of each picture, for `training.compare`."""
 PER_PICTURE: Final = "per_picture"
+PASTED_BINS: Final = Bins(
+    area_mm2=((100.0, 200.0), (200.0, 500.0), (500.0, 1000.0), (1000.0, math.inf)),
+    delta_e=((15.0, 20.0), (20.0, 30.0), (30.0, math.inf)),
+)
 
 
 def evaluate_scenes(
@@ -105,6 +112,28 @@ def evaluate_clean(
     return score.summary() | _named(score, names)
 
 
+def evaluate_pasted(
+    subject: Subject, photos: Iterable[Pasted], threshold: float, album: Album | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Score photos with stains laid on them, whose truth is known per mm². Arguments as `evaluate_scenes`."""
+    score = SceneScore(threshold, subject.names_chemistry, seed, PASTED_BINS)
+    names, without = [], 0
+    for photo in photos:
+        names.append(photo.name)
+        without += not photo.stains
+        prediction = subject.look(photo.image, photo.mm_per_px)
+        truth = truth_of(photo.coverage, photo.stain_id, photo.stains)
+        outcome = score.add(truth, prediction, "pasted stains")
+        if album is not None:
+            masks = prediction.at(threshold).stained, photo.coverage >= 0.5
+            drawn = (photo_mask(mask, photo.image.shape[:2], photo.mm_per_px) for mask in masks)
+            album.overlay(photo.name, photo.image, *drawn)
+            area = truth.cell_area_mm2().reshape(truth.rows, truth.cols)
+            missed = outcome.missed_cells * area
+            album.failures("missed_cells_mm2", missed, photo.name, photo.image, photo.mm_per_px, masks)
+    return score.summary() | {"without_stain": without} | _named(score, names)
+
+
 def evaluate_photos(
     subject: Subject, photos: Iterable[Photo], threshold: float, album: Album | None = None, seed: int = 0
 ) -> dict[str, Any]:
@@ -126,7 +155,7 @@ def _named(score: SceneScore | PhotoScore, names: list[str]) -> dict[str, Any]:
     return {PER_PICTURE: [{"picture": name, **row} for name, row in zip(names, score.per_picture(), strict=True)]}
 
 
-TABLES: Final = {"scenes": scene_tables, "photos": photo_tables, "clean": scene_tables}
+TABLES: Final = {"scenes": scene_tables, "photos": photo_tables, "clean": scene_tables, "pasted": pasted_tables}
 
 
 def evaluate(
@@ -149,6 +178,8 @@ def evaluate(
         result = evaluate_scenes(subject, bar(islice(given.scenes, limit)), threshold, album, seed)
     elif given.kind == "clean":
         result = evaluate_clean(subject, bar(islice(given.photos, limit)), threshold, album, seed)
+    elif given.kind == "pasted":
+        result = evaluate_pasted(subject, bar(islice(given.pasted, limit)), threshold, album, seed)
     else:
         result = evaluate_photos(subject, bar(islice(given.photos, limit)), threshold, album, seed)
     if album is not None:
@@ -162,7 +193,7 @@ def _total(count: int | None, limit: int | None) -> int | None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--set", required=True, metavar="SET", help="testset, eval_dev, clothing, or a folder")
+    parser.add_argument("--set", required=True, metavar="SET", help="testset, eval_dev, clothing, pasted, or a folder")
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--model", type=Path, metavar="FILE", help="an ONNX file (default: the shipped network)")
     who.add_argument("--classical", action="store_true", help="the classical detector, the floor of difficulty")
@@ -227,6 +258,8 @@ def open_set(args: argparse.Namespace) -> PictureSet:
         return sets.eval_dev(args.data, _tell, frozenset(args.exclude.replace(",", " ").split()))
     if args.set == "clothing":
         return sets.clothing(args.data, _tell)
+    if args.set == "pasted":
+        return sets.pasted(args.data, _tell)
     return sets.folder(Path(args.set), args.mm_per_px, _tell)
 
 

@@ -38,6 +38,15 @@ CELL_M2: Final = 1e-4
 CURVE_THRESHOLDS: Final = tuple(round(float(t), 4) for t in 1 / (1 + np.exp(-np.linspace(-4.0, 5.0, 37))))
 """Thresholds of the recall curve, evenly spaced in log odds: 0.018 to 0.993."""
 
+
+@dataclass(frozen=True)
+class Bins:
+    """How stains are sorted for the tables: (from, to), lower ends included; a range's end may be infinite."""
+
+    area_mm2: tuple[tuple[float, float], ...] = AREA_BINS_MM2
+    delta_e: tuple[tuple[float, float], ...] = CONTRAST_BINS
+
+
 _CELL = np.dtype(
     [("picture", "i4"), ("confidence", "f4"), ("area_mm2", "f4"), ("unseen", "?"), ("label", "i1", (len(SCOPES),))]
 )
@@ -76,10 +85,12 @@ class SceneScore:
         threshold: the operating threshold on cell confidence, at which everything but the curve is reported.
         names_chemistry: False leaves the chemistry figures out.
         seed: of the bootstrap.
+        bins: of the tables of stains.
     """
 
-    def __init__(self, threshold: float, names_chemistry: bool = True, seed: int = 0) -> None:
+    def __init__(self, threshold: float, names_chemistry: bool = True, seed: int = 0, bins: Bins | None = None) -> None:
         self.threshold, self.names_chemistry, self.seed = threshold, names_chemistry, seed
+        self._bins = bins or Bins()
         self._cells: list[NDArray[np.void]] = []
         self._stains: list[NDArray[np.void]] = []
         self._parts: list[str] = []
@@ -139,9 +150,7 @@ class SceneScore:
         """
         if not self._parts:
             raise ValueError("no picture was scored: the set is empty or --limit is 0; give a set with pictures")
-        table = _Table(
-            np.concatenate(self._cells), np.concatenate(self._stains), self._parts, self.threshold, self.seed
-        )
+        table = self._table()
         result = {
             "threshold": self.threshold,
             "pictures": len(self._parts),
@@ -149,8 +158,8 @@ class SceneScore:
             "false_cells_per_m2": table.false_cells().to_json(),
             "clean_m2": round(table.clean_m2(), 4),
             "parts": table.by_part(),
-            "stains": table.stains_by_bin(),
-            "area_error": table.area_errors(),
+            "stains": table.stains_by_bin(self._bins),
+            "area_error": table.area_errors(self._bins),
             "calibration": table.calibration(),
             "unseen_share": table.unseen_share().to_json(),
             "curve": [table.operating(t) for t in CURVE_THRESHOLDS],
@@ -165,14 +174,14 @@ class SceneScore:
         `hit`, `false`, `missed` are cells by the rule of every stain, `plain_*` of plain ones; `clean_*` speak of
         pictures without any stain, and are 0 elsewhere.
         """
-        table = _Table(
-            np.concatenate(self._cells), np.concatenate(self._stains), self._parts, self.threshold, self.seed
-        )
-        columns = table.per_picture()
+        columns = self._table().per_picture()
         return [
             {"part": part, **{key: round(float(column[i]), 6) for key, column in columns.items()}}
             for i, part in enumerate(self._parts)
         ]
+
+    def _table(self) -> _Table:
+        return _Table(np.concatenate(self._cells), np.concatenate(self._stains), self._parts, self.threshold, self.seed)
 
 
 class _Table:
@@ -252,9 +261,9 @@ class _Table:
             rows[-1]["free_of_false_cells"] = self.bootstrap.ratio(use & (false == 0), use).to_json()
         return rows
 
-    def stains_by_bin(self) -> dict[str, Any]:
+    def stains_by_bin(self, bins: Bins) -> dict[str, Any]:
         """Share of stains found, by area, by contrast, and crossed."""
-        areas, contrasts = (_bins(self.stains[name], of) for name, of in _BINS.items())
+        areas, contrasts = (_bins(self.stains[name], of) for name, of in vars(bins).items())
         return {
             "all": self._recall(self.counted).to_json(),
             "plain": self._recall(PLAIN_STAINS.holds(self.stains["area_mm2"], self.stains["delta_e"])).to_json(),
@@ -276,14 +285,14 @@ class _Table:
         found = np.bincount(of["picture"], of["confidence"] >= self.threshold, n)
         return self.bootstrap.ratio(found, np.bincount(of["picture"], minlength=n))
 
-    def area_errors(self) -> list[dict[str, Any]]:
+    def area_errors(self, bins: Bins) -> list[dict[str, Any]]:
         """Median of |predicted - true| / true area per stain, by area; a missed stain counts as an error of 1."""
         found = self.stains["confidence"] >= self.threshold
         predicted = np.where(found, self.stains["predicted_mm2"], 0)
         error = np.abs(predicted / np.maximum(self.stains["area_mm2"], 1e-6) - 1)
-        bins = [*_bins(self.stains["area_mm2"], AREA_BINS_MM2), ([50.0, None], self.stains["area_mm2"] >= 50)]
+        large = [50.0, None], self.stains["area_mm2"] >= 50
         rows = []
-        for bin_, use in bins:
+        for bin_, use in [*_bins(self.stains["area_mm2"], bins.area_mm2), large]:
             figure = self.bootstrap.statistic(_median_of(error[use]), self.stains["picture"][use])
             of_found = error[use & found]
             rows.append(
@@ -330,9 +339,6 @@ class _Table:
             "stain_recall": _share(float((plain["confidence"] >= threshold).sum()), len(plain)),
             "false_cells_per_m2": _share(float(listed[self.clean].sum()), self.clean_m2()),
         }
-
-
-_BINS: Final = {"area_mm2": AREA_BINS_MM2, "delta_e": CONTRAST_BINS}
 
 
 def _bins(

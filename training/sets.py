@@ -5,13 +5,16 @@
 | testset | the frozen test set, datasets/testset.toml | per mm² |
 | eval_dev | 60 real photos of stained garments, 0.35 mm/px; scored rarely | masks of 29, chemistry of all |
 | clothing | validation photos of clean garments, whole, 1.7 mm/px | no stain anywhere |
+| pasted | the same photos with rendered stains laid on them at their own scale | per mm² |
 | FOLDER | scenes of `datasets.render`, or photos with masks or YOLO boxes | what the folder holds |
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets import scene as scene_files
+from datasets.compose import Recipe
+from datasets.paste import Pasted, paste
 from datasets.readers import Problem, chemistry_of, picture_paths, read_box_folder, read_mask_folder
 from datasets.scene import Scene
 from datasets.testset import iter_scenes, load_spec
@@ -31,6 +36,10 @@ from training.provenance import hash_files
 
 EVAL_DEV_MM_PER_PX: Final = 0.35
 CLOTHING_MM_PER_PX: Final = 1.7
+PASTED: Final = Recipe(stains=(1, 3), area_mm2=(100.0, 2000.0), min_delta_e=15.0)
+"""What is laid on a photo of `pasted`; `giant_share` of the stains are larger."""
+PASTED_SEED: Final = 1
+"""With a photo's name, of what is laid on it: another number, another set."""
 DATA_VARIABLE: Final = "SPOTGRID_DATA"
 
 
@@ -50,17 +59,19 @@ class PictureSet:
 
     Attributes:
         name: for tables and file names.
-        kind: "scenes" gives `Scene`s, "photos" and "clean" give `Photo`s; clean ones hold no stain.
+        kind: "scenes" gives `Scene`s, "photos" and "clean" give `Photo`s, "pasted" gives `Pasted`; clean ones hold no
+            stain.
         data_sha256: hash of the files, or of the specification that they are rendered from.
         count: how many pictures there are, None when nobody knows before they are made.
     """
 
     name: str
-    kind: Literal["scenes", "photos", "clean"]
+    kind: Literal["scenes", "photos", "clean", "pasted"]
     data_sha256: str
     count: int | None
     scenes: Iterable[Scene] = ()
     photos: Iterable[Photo] = ()
+    pasted: Iterable[Pasted] = ()
 
 
 def data_root(given: Path | None) -> Path:
@@ -126,6 +137,23 @@ def clothing(root: Path | None, on_problem: Problem, split: str = "val") -> Pict
     )
 
 
+def pasted(root: Path | None, on_problem: Problem) -> PictureSet:
+    """The photos of `clothing`, stains laid on each: measured only, never trained on, and nothing of it is kept."""
+    paths = picture_paths(data_root(root) / "clothing" / "val")
+    photos = (
+        paste(
+            image,
+            CLOTHING_MM_PER_PX,
+            PASTED,
+            np.random.default_rng([PASTED_SEED, zlib.crc32(path.stem.encode())]),
+            path.stem,
+        )
+        for path, image in _pictures(paths, on_problem)
+    )
+    said = f"{hash_files(paths)} {PASTED} {PASTED_SEED}"
+    return PictureSet("pasted", "pasted", hashlib.sha256(said.encode()).hexdigest(), len(paths), pasted=photos)
+
+
 def folder(root: Path, mm_per_px: float | None, on_problem: Problem) -> PictureSet:
     """A folder of rendered scenes (`NAME.truth.png`), or of photos with masks or YOLO boxes at `mm_per_px`.
 
@@ -139,7 +167,7 @@ def folder(root: Path, mm_per_px: float | None, on_problem: Problem) -> PictureS
     if not (root / "images").is_dir():
         raise ValueError(
             f"{root}: neither rendered scenes (NAME.truth.png) nor photos (images/ with masks/ or labels/) are there; "
-            f"--set takes testset, eval_dev, clothing or such a folder"
+            f"--set takes testset, eval_dev, clothing, pasted or such a folder"
         )
     if mm_per_px is None:
         raise ValueError(f"{root}: photos have no scale of their own; give --mm-per-px (0.02 to 5)")

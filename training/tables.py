@@ -54,6 +54,28 @@ def scene_tables(result: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def pasted_tables(result: dict[str, Any]) -> str:
+    """Tables of `evaluate_pasted`. In brackets: 95 % bootstrap interval by photo."""
+    stains, beside = result["stains"], result["parts"][0]["false_cells_per_m2"]
+    rows = [
+        ["stains found", figure(stains["all"])],
+        ["cells: precision", figure(result["cells"][0]["precision"])],
+        ["cells: recall", figure(result["cells"][0]["recall"])],
+        ["cells listed without a touch of stain, per m²", figure(beside, 2)],
+        ["share of cells unseen", figure(result["unseen_share"], 4)],
+    ]
+    if chemistry := result.get("chemistry"):
+        rows += [[f"chemistry {key}, found stains", figure(chemistry[key])] for key in ("top1", "top2", "balanced")]
+    parts = [
+        f"Threshold {result['threshold']:g}; {stains['all']['n']:.0f} stains on {result['pictures']} photos, "
+        f"{result['without_stain']} of them without one. In brackets: 95 % bootstrap interval by photo.",
+        markdown(["figure", "value"], [row for row in rows if row[1]]),
+        _found(stains),
+        _area_errors([row for row in result["area_error"] if row["mm2"] != [50.0, None]]),
+    ]
+    return "\n\n".join([*parts, confusion_table(chemistry)] if chemistry and chemistry["top1"]["n"] else parts)
+
+
 def _cells(rows: list[dict[str, Any]]) -> str:
     return markdown(
         ["cells", "precision", "recall", "F1"],

@@ -140,10 +140,30 @@ def test_clean_garments_count_every_cell_as_false(real: Path, tmp_path: Path) ->
     assert document["clean_m2"] == pytest.approx(11 * 9 * 1e-4)  # 102 x 85 mm
 
 
+def test_stains_are_laid_on_clean_garments_and_found(real: Path, tmp_path: Path) -> None:
+    noisy = np.random.default_rng(0).normal(190, 4, (200, 160, 3))
+    cv2.imwrite(str(real / "clothing/val/a.jpg"), np.clip(noisy, 0, 255).astype(np.uint8))
+    call = ["--set", "pasted", "--data", str(real), "--classical"]
+    assert main([*call, "--out", str(tmp_path / "out")]) == 0
+    document = read(tmp_path / "out")
+    assert (document["set"], document["kind"], document["pictures"]) == ("pasted", "pasted", 1)
+    assert document["without_stain"] == 0
+    assert 1 <= document["stains"]["all"]["n"] <= 3
+    assert document["stains"]["all"]["value"] == 1.0
+    assert [row["mm2"][0] for row in document["stains"]["by_area"]] == [100.0, 200.0, 500.0, 1000.0]
+    assert [row["delta_e"][0] for row in document["stains"]["by_contrast"]] == [15.0, 20.0, 30.0]
+    assert sum(row["n"] for row in document["stains"]["by_contrast"]) == document["stains"]["all"]["n"]
+    assert (tmp_path / "out" / "overlays" / "a.png").is_file()
+    assert main([*call, "--out", str(tmp_path / "again")]) == 0
+    again = read(tmp_path / "again")
+    assert again["stains"] == document["stains"]
+    assert again["origin"]["data_sha256"] == document["origin"]["data_sha256"]
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (["--set", "nowhere"], "testset, eval_dev, clothing"),
+        (["--set", "nowhere"], "testset, eval_dev, clothing, pasted"),
         (["--set", "clothing", "--data", "nowhere"], "SPOTGRID_DATA"),
         (["--set", "x", "--threshold", "0"], "0.01 to 1"),
         (["--set", "x", "--limit", "0"], "at least 1"),
