@@ -237,7 +237,7 @@ def _highest(stain_logit: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _within_reach(highest: NDArray[np.float32], head: CellHead, threshold: float) -> NDArray[np.bool_]:
-    """Which cells can reach the threshold: by their highest logit, if all 100 sub-cells were like it, near a sure cell."""
+    """Which cells can reach the threshold, by their highest logit: if all 100 mm² were like it, a sure cell near."""
     possible = np.asarray(highest > PAD_LOGIT)
     if min(head.weights) < 0 or threshold <= 0:
         return possible
