@@ -7,7 +7,8 @@
 
 Two budgets make two columns: as many crops as ours saw, or as many hours of processor time as ours took. The one named
 is kept, and the same command goes on where a run was cut. The crops are those of `datasets.torch_data` at 4 px/mm;
-AdamW, a cosine of the budget, averaged weights. Writes last.pt with what it took.
+AdamW, a cosine of the budget, averaged weights. Precision and the loss's weights are options of `training.config`, as
+ours has them. Writes last.pt with what it took.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from datasets.scene import names
 from datasets.torch_data import SceneViews
 from training.config import Config
 from training.loss import chemistry_loss, stain_loss
+from training.precision import keep_depthwise_in_fp32
 
 CLOSE: Final = 4
 SAVE_S: Final = 120.0
@@ -48,9 +50,11 @@ class Run:
     took: dict[str, Any] = field(default_factory=lambda: {"crops": 0, "steps": 0, "processor_h": 0.0, "wall_h": 0.0})
 
 
-def begin(name: str, lr: float) -> Run:
+def begin(name: str, lr: float, precision: str = Config.precision) -> Run:
     """A rival at its start."""
     network = segmenter(name)
+    if precision == "bf16":
+        keep_depthwise_in_fp32(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.02)
     return Run(network, optimiser, {key: value.detach().clone() for key, value in network.state_dict().items()})
 
@@ -59,7 +63,9 @@ def loss_of(network: nn.Module, item: dict[str, Tensor], config: Config) -> Tens
     """Of a batch of `SceneViews` items' close crops: the loss that ours has at its finest level."""
     flat = {key: value.flatten(0, 1) for key, value in item.items() if key.endswith("1") and key != "at1"}
     image = flat["image1"].float() / 127.5 - 1
-    logits = per_mm2(network(image.contiguous(memory_format=torch.channels_last))).float()  # (N, 7, h, w)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+        dense = network(image.contiguous(memory_format=torch.channels_last))
+    logits = per_mm2(dense.float())  # (N, 7, h, w)
     stain = stain_loss(logits[:, 0], flat["truth1"], flat["valid1"], flat["emphasis1"], config)
     return stain + config.chemistry * chemistry_loss(logits[:, 1:], flat["chemistry1"], flat["weight1"])
 
@@ -135,7 +141,8 @@ def train(args: argparse.Namespace) -> Run:
     """Until the budget is spent."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    run, config = begin(args.rival, args.lr), Config(crop=args.crop)
+    config = Config(crop=args.crop, precision=args.precision, hardest=args.hardest, chemistry=args.chemistry)
+    run = begin(args.rival, args.lr, config.precision)
     resume(run, args.rival, args.out)
     batches = drawn(list(names(args.scenes)), args.batch, [args.seed, run.took["steps"]])
     loader = DataLoader(SceneViews(args.scenes, args.crop, CLOSE), batch_sampler=batches, num_workers=0)
@@ -171,6 +178,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=3, help="scenes a step, four crops each")
     parser.add_argument("--crop", type=int, default=256, help="px, a multiple of 32")
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default=Config.precision, help="as training.config's")
+    parser.add_argument(
+        "--hardest", type=float, default=Config.hardest, help="weight in the loss, as training.config's"
+    )
+    parser.add_argument("--chemistry", type=float, default=Config.chemistry, help="the same")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)

@@ -17,6 +17,7 @@ from datasets.scene import save
 from model.cells import CellHead
 from model.taxonomy import CHEMISTRIES
 from tests.training.test_evaluate import scene
+from training.config import Config
 from training.operating import Calibration
 
 NEUTRAL = Calibration(CellHead((1.0, 0.0, 0.0), 0.0))
@@ -90,6 +91,24 @@ def test_a_cut_run_goes_on_to_its_budget(scenes: Path, tmp_path: Path, monkeypat
     name, _, took = rivals.load(tmp_path / "unet-crops")
     assert (name, took["crops"], took["steps"]) == ("unet", 8, 2)
     assert train.main(["deeplab", *call[1:], "--crops", "8"]) == 1
+
+
+def test_bf16_keeps_what_is_slow_in_it_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, groups=3), Tiny())
+    told: dict[str, list[torch.dtype]] = {"fp32": [], "bf16": []}
+    monkeypatch.setattr(train, "segmenter", lambda name: network)
+    run = train.begin("unet", 1e-3, "bf16")
+    plane = torch.zeros(1, 1, 8, 8)
+    item = {"image1": torch.zeros(1, 1, 3, 32, 32, dtype=torch.uint8), "chemistry1": plane.long(), "truth1": plane}
+    item |= dict.fromkeys(("valid1", "emphasis1", "weight1"), plane + 1)
+    for precision, dtypes in told.items():
+        hooks = [
+            layer.register_forward_hook(lambda _, given, out, to=dtypes: to.append(out.dtype)) for layer in network
+        ]
+        assert torch.isfinite(train.loss_of(run.network, item, Config(crop=32, precision=precision)))
+        for hook in hooks:
+            hook.remove()
+    assert told == {"fp32": [torch.float32, torch.float32], "bf16": [torch.float32, torch.bfloat16]}
 
 
 def asked(*words: str) -> argparse.Namespace:
