@@ -1,16 +1,21 @@
-"""Side by side on the frozen test set, by one scorer: our models, a detector without learning, and others' networks.
+"""Side by side on the frozen test set, by one scorer: our networks, a detector without learning, and others' networks.
 
     python -m venv .venv-accuracy
     .venv-accuracy/bin/pip install -r benchmarks/accuracy/requirements.lock
     .venv-accuracy/bin/python -m benchmarks.accuracy.measure --data ../shared/data --cache testset \
-        --scenes scenes/calibrate --runs runs/rivals --ours-crops 20640 --ours-hours 0.8
+        --scenes scenes/calibrate --runs runs/rivals --crops 10800 --hours 0.25
     .venv-accuracy/bin/python -m benchmarks.accuracy.measure --data ../shared/data --only classical --share 0.05
 
-A rival's runs are those of `benchmarks.accuracy.train`, in RUNS/NAME-crops (as many crops as ours saw) and
-RUNS/NAME-hours (as many hours of processor time). Each is calibrated as ours is, on the same clean cloth to the same
-budget of false cells (`training.calibrate`), then scored as ours is (`training.evaluate`), with intervals over
-resampled pictures. A run whose budget was not ours within 5 % is marked `"equal_budget": false`: no win may be made of
-it. What was not run is listed. PatchCore is shown clean cloth alone; EfficientAD needs downloads that cannot be had.
+Networks are compared at equal budgets, in two columns: --crops, as many crops seen in training, and --hours, as many
+hours of processor time. A run is RUNS/NAME-crops or RUNS/NAME-hours, of `benchmarks.accuracy.train` and, as `spotnet`,
+of `benchmarks.accuracy.ours`; where the one of hours also saw the crops within 5 %, it stands for both. A run whose
+budget was not its column's within 5 % is marked `"equal_budget": false`: no win may be made of it. So is the network
+that ships, which had a budget of its own.
+
+Every rival is calibrated by what calibrates ours (`training.calibrate`), on as many scenes and photos and to the same
+budget of false cells, and scored as ours is (`training.evaluate`), with intervals over resampled pictures. RUNS/scored
+keeps each row; what is there is not measured again. What was not run is listed. PatchCore is shown clean cloth alone;
+EfficientAD needs downloads that cannot be had.
 """
 
 from __future__ import annotations
@@ -22,17 +27,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from benchmarks.accuracy.rivals import SEGMENTERS, PatchCore, RivalSubject, Segmenter, load
+from benchmarks.accuracy.ahead import ahead
+from benchmarks.accuracy.rivals import SEGMENTERS, TOOK, Classical, PatchCore, RivalSubject, Segmenter, load
+from benchmarks.origin import origin
+from model.detector import Detector
 from savings.inputs import load as load_inputs
-from training import clean, sets
-from training.calibrate import calibrate
-from training.classical import ClassicalDetector
-from training.collected import Collected, Looks, area_shift, look_at_clean, look_at_scene
+from training import calibrate, clean, sets
+from training.collected import Looks, area_shift
 from training.evaluate import PER_PICTURE, evaluate_scenes
 from training.kept import Kept
 from training.operating import Calibration, Prices
@@ -44,7 +47,10 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 RESULT: Final = ROOT / "benchmarks" / "results" / "accuracy.json"
 NEAR: Final = 0.05
 """Budgets that differ by no more than this are equal."""
-COLUMNS: Final = ("crops", "hours")
+COLUMNS: Final = ("hours", "crops")
+BOTH: Final = "hours and crops"
+OURS: Final = "spotnet"
+WHO: Final = ("shipped", OURS, "classical", *SEGMENTERS, "patchcore")
 
 
 @dataclass(frozen=True)
@@ -61,98 +67,144 @@ class Entry:
 
 def calibrated(looks: Looks, args: argparse.Namespace, *, area: bool = True) -> Calibration:
     """A rival's own cell head, temperature and thresholds, on the cloth and to the budget that ours is held to."""
-    data, rng, collected = sets.data_root(args.data), np.random.default_rng(0), Collected()
-    wide, narrow = clean.parts(False)
-    for part, count in ((wide, 2 * args.calibrate), (narrow, args.calibrate)):
-        for scene in clean.scenes(part, data, count, args.scenes):
-            look_at_scene(collected, looks, scene, Kept(None), rng)
-    bare = {part.name: _logits(looks, (s.image for s in clean.scenes(part, data, 2 * args.calibrate, args.scenes)))
-            for part in clean.parts(True)}  # fmt: skip
-    bare[clean.PHOTOS] = _logits(looks, clean.clean_garments(data, 3 * args.calibrate, 250.0))
+    of = argparse.Namespace(
+        limit=args.stained, clean=args.clean, photos=args.photos, window=250.0, minutes=1e6, scenes=None,
+        cache=args.scenes,
+    )  # fmt: skip
+    collected, bare = calibrate.look(cast(Detector, looks), of, sets.data_root(args.data), Kept(None))
     shift = area_shift(collected) if area else 0.0
-    return calibrate(collected, shift, bare, _prices(args))[0]
-
-
-def _prices(args: argparse.Namespace) -> Prices:
-    return Prices.from_savings(load_inputs(), args.budget)
-
-
-def _logits(looks: Looks, canvases: Iterator[NDArray[np.uint8]]) -> list[NDArray[np.float16]]:
-    return [look_at_clean(looks, canvas, Kept(None)) for canvas in canvases]
+    prices = Prices.from_savings(load_inputs(), args.budget)
+    return calibrate.calibrate(collected, shift, bare, prices, caution=args.caution, prints=args.prints)[0]
 
 
 def equal(took: dict[str, Any], column: str, args: argparse.Namespace) -> bool:
     """Whether a run had the budget of its column, within 5 %."""
-    spent, ours = (took["crops"], args.ours_crops) if column == "crops" else (took["processor_h"], args.ours_hours)
-    return bool(ours) and abs(spent - ours) <= NEAR * ours
+    asked = {"crops": (took["crops"], args.crops), "hours": (took["processor_h"], args.hours)}
+    chosen = asked.values() if column == BOTH else (asked[column],)
+    return all(budget and abs(spent - budget) <= NEAR * budget for spent, budget in chosen)
+
+
+def runs(name: str, args: argparse.Namespace) -> Iterator[tuple[str, Path, dict[str, Any] | None]]:
+    """Column, folder and cost of each of a network's runs; the cost is None where there is no run."""
+    found = {column: args.runs / f"{name}-{column}" for column in COLUMNS}
+    took = {c: json.loads((f / TOOK).read_text()) if (f / TOOK).is_file() else None for c, f in found.items()}
+    if took["crops"] is None and took["hours"] is not None and equal(took["hours"], BOTH, args):
+        yield BOTH, found["hours"], took["hours"]
+        return
+    for column, folder in found.items():
+        yield column, folder, took[column]
 
 
 def entries(args: argparse.Namespace) -> Iterator[Entry]:
-    """The rows that were asked for, each made when its turn comes."""
-    for path in args.models or [None]:
-        if "ours" in args.only:
-            subject = NetworkSubject(path, 1)
-            took = {"crops": args.ours_crops, "processor_h": args.ours_hours}
-            yield Entry(subject.name, "ours", took, True, subject)
+    """The rows that were asked for, each made when its turn comes; those scored before without their subject."""
+    if "shipped" in args.only:
+        took = {"crops": args.shipped_crops, "processor_h": args.shipped_hours}
+        known = kept(Entry("shipped"), args)
+        yield Entry("shipped", "", took, False, NetworkSubject(args.model, 1) if known is None else None)
+    for name in (one for one in (OURS, *SEGMENTERS) if one in args.only):
+        for column, folder, cost in runs(name, args):
+            yield _network(name, column, folder, cost, args)
     if "classical" in args.only:
-        yield Entry("classical", "", {}, None, ClassicalDetector())
-    for name in SEGMENTERS:
-        for column in COLUMNS if name in args.only else ():
-            yield _segmenter(name, column, args)
+        yield _untrained("classical", args)
     if "patchcore" in args.only:
-        yield _patchcore(args)
+        yield _untrained("patchcore", args)
     yield Entry("EfficientAD", why="needs downloads that cannot be had here")
 
 
-def _segmenter(name: str, column: str, args: argparse.Namespace) -> Entry:
-    run = args.runs / f"{name}-{column}"
-    try:
-        _, network, took = load(run)
-    except ValueError:
-        return Entry(name, column, why=f"not trained: no run {run.name}")
-    looks = Segmenter(network)
-    subject = RivalSubject(f"{name}, lite0, same {column}", looks, calibrated(looks, args))
-    return Entry(name, column, took, equal(took, column, args), subject)
+def _network(name: str, column: str, folder: Path, took: dict[str, Any] | None, args: argparse.Namespace) -> Entry:
+    if took is None:
+        return Entry(name, column, why=f"not trained: no run {folder.name}")
+    entry = Entry(name, column, took, equal(took, column, args))
+    if kept(entry, args) is not None:
+        return entry
+    subject: Subject
+    if name == OURS:
+        subject = NetworkSubject(folder / f"{OURS}.onnx", 1)
+    else:
+        looks = Segmenter(load(folder)[1])
+        subject = RivalSubject(f"{name}, lite0, same {column}", looks, calibrated(looks, args))
+    return Entry(name, column, took, entry.equal_budget, subject)
 
 
-def _patchcore(args: argparse.Namespace) -> Entry:
-    try:
-        looks = PatchCore()
-    except ImportError as error:
-        return Entry("patchcore", why=f"not installed: {error}")
-    part = clean.parts(True)
-    pictures = (s.image for p in part for s in clean.scenes(p, sets.data_root(args.data), args.patchcore, args.scenes))
-    looks.fit(pictures)
-    subject = RivalSubject("patchcore, lite0", looks, calibrated(looks, args, area=False), names_chemistry=False)
-    return Entry("patchcore", "clean cloth only", {"pictures": 2 * args.patchcore}, None, subject)
+def _untrained(name: str, args: argparse.Namespace) -> Entry:
+    if kept(Entry(name), args) is not None:
+        return Entry(name)
+    looks: Looks
+    took: dict[str, Any] = {}
+    if name == "classical":
+        looks = Classical()
+    else:
+        try:
+            looks = PatchCore()
+        except ImportError as error:
+            return Entry(name, why=f"not installed: {error}")
+        data = sets.data_root(args.data)
+        looks.fit(s.image for p in clean.parts(True) for s in clean.scenes(p, data, args.patchcore, args.scenes))
+        took = {"clean_pictures": len(clean.parts(True)) * args.patchcore}
+    subject = RivalSubject(name, looks, calibrated(looks, args, area=name == "classical"), names_chemistry=False)
+    return Entry(name, "", took, None, subject)
 
 
-def row(entry: Entry, args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A row of the result, and the counts of each picture behind it."""
+def _file(entry: Entry, args: argparse.Namespace) -> Path:
+    return Path(args.runs) / "scored" / f"{'-'.join([entry.name, *entry.column.split()])}.json"
+
+
+def kept(entry: Entry, args: argparse.Namespace) -> dict[str, Any] | None:
+    """A row that was scored before on the same pictures, with the counts of each."""
+    path = _file(entry, args)
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found if found["share"] == args.share and found["limit"] == args.limit else None
+
+
+def scored(entry: Entry, args: argparse.Namespace) -> dict[str, Any]:
+    """Score an entry and keep it; or what is kept of it: its `row`, and the counts of each of its `pictures`."""
     told = {"name": entry.name, "column": entry.column, "took": entry.took, "equal_budget": entry.equal_budget}
+    if entry.why:
+        return {"row": told | {"status": "not run", "why": entry.why}, "pictures": []}
+    if (before := kept(entry, args)) is not None:
+        return before
     if entry.subject is None:
-        return told | {"status": "not run", "why": entry.why}, []
-    given = sets.frozen_testset(args.data, args.cache, args.share)
+        raise ValueError(f"{entry.name}: nothing to score")
+    provenance, given = Provenance(0), sets.frozen_testset(args.data, args.cache, args.share)
     result = evaluate_scenes(entry.subject, islice(given.scenes, args.limit), entry.subject.threshold)
     pictures = result.pop(PER_PICTURE)
-    figures = {"subject": entry.subject.name, "status": "measured", "names_chemistry": entry.subject.names_chemistry}
-    return told | figures | {"measures": result}, pictures
+    result["calibration"].pop("table")
+    where = provenance.record(
+        subject=entry.subject.name,
+        model_sha256=getattr(entry.subject, "sha256", None),
+        data_sha256=given.data_sha256,
+        command=sys.argv[1:],
+    )
+    figures = {"status": "measured", "names_chemistry": entry.subject.names_chemistry, "origin": where}
+    whole = {"share": args.share, "limit": args.limit, "row": told | figures | {"measures": result}}
+    whole["pictures"] = pictures
+    path = _file(entry, args)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
+    return whole
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    who = ["ours", "classical", *SEGMENTERS, "patchcore"]
     made.add_argument("--data", type=Path, help="folder of real pictures")
     made.add_argument("--cache", type=Path, help="keep the rendered test set there")
     made.add_argument("--scenes", type=Path, help="keep the rendered calibration scenes there, as training.calibrate")
-    made.add_argument("--models", type=Path, nargs="+", help="our ONNX files (default: the one that ships)")
-    made.add_argument("--runs", type=Path, default=Path("runs/rivals"), help="folder of the rivals' runs")
-    made.add_argument("--only", nargs="+", choices=who, default=who)
-    made.add_argument("--ours-crops", type=int, default=0, help="crops that ours saw in training")
-    made.add_argument("--ours-hours", type=float, default=0.0, help="processor hours that ours took")
+    made.add_argument("--model", type=Path, help="an ONNX file instead of the one that ships")
+    made.add_argument("--runs", type=Path, default=Path("runs/rivals"), help="folder of the runs of equal budgets")
+    made.add_argument("--only", nargs="+", choices=WHO, default=WHO)
+    made.add_argument("--crops", type=int, default=0, help="the budget of the column of crops")
+    made.add_argument("--hours", type=float, default=0.0, help="the budget of the column of processor hours")
+    made.add_argument("--shipped-crops", type=int, default=0, help="crops that the network that ships saw in training")
+    made.add_argument("--shipped-hours", type=float, default=0.0, help="hours that it took")
     made.add_argument("--budget", type=float, default=10.0, help="false cells per m² when rivals are calibrated")
-    made.add_argument("--calibrate", type=int, default=50, metavar="N", help="scenes a set when rivals are calibrated")
+    made.add_argument("--caution", type=float, default=0.8, help="the same: as training.calibrate's, as the next four")
+    made.add_argument("--prints", type=float, default=calibrate.PRINTS_SHARE)
+    made.add_argument("--stained", type=int, default=100, metavar="N")
+    made.add_argument("--clean", type=int, default=50, metavar="N")
+    made.add_argument("--photos", type=int, default=150, metavar="N")
     made.add_argument("--patchcore", type=int, default=100, metavar="N", help="clean scenes a part that it is shown")
     made.add_argument("--share", type=float, default=1.0, help="of each part of the test set; below 1 it is no score")
     made.add_argument("--limit", type=int, help="the first N scenes only: no score")
@@ -163,24 +215,27 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Measure row by row; the result is written after each, so that a cut loses one."""
     args = parser().parse_args(argv)
-    provenance = Provenance(0)
-    given = sets.frozen_testset(args.data, args.cache, args.share)
-    rows: list[dict[str, Any]] = []
+    every: list[dict[str, Any]] = []
     for entry in entries(args):
-        found, _ = row(entry, args)
-        rows.append(found)
-        print(f"{found['name']} {found['column']}: {found['status']}", file=sys.stderr, flush=True)
-        origin = provenance.record(
-            subject="side by side", model_sha256=None, data_sha256=given.data_sha256, command=sys.argv[1:]
-        )
+        every.append(scored(entry, args))
+        row = every[-1]["row"]
+        print(f"{row['name']} {row['column']}: {row['status']}", file=sys.stderr, flush=True)
         document = {
             "schema": "spotgrid.benchmark/v1",
             "name": "accuracy",
+            **origin(),
+            "seed": 0,
             "share_of_test_set": args.share,
             "limit": args.limit,
-            "ours": {"crops": args.ours_crops, "processor_h": args.ours_hours},
-            "rows": rows,
-            "origin": origin,
+            "budget": {
+                "crops": args.crops,
+                "processor_h": args.hours,
+                "false_cells_per_m2": args.budget,
+                "prints_share": args.prints,
+                "caution": args.caution,
+            },
+            "rows": [one["row"] for one in every],
+            "ahead": ahead(every, OURS),
         }
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

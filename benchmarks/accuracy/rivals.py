@@ -22,15 +22,19 @@ from torch.nn import functional as F
 
 from model.calibration import Calibration as Place
 from model.cells import PAD_LOGIT, cell_confidence
+from model.detector import CANVAS_MM_PER_PX
 from model.grid import SUBCELLS
 from model.rectify import rectify
 from model.taxonomy import CHEMISTRIES
+from training.classical import ClassicalDetector
 from training.collected import Looks
 from training.operating import Calibration
 from training.prediction import CURVE_FLOOR, Prediction, spread
 
 SEGMENTERS: Final = {"unet": "Unet", "deeplab": "DeepLabV3Plus"}
 ENCODER: Final = "timm-tf_efficientnet_lite0"
+TOOK: Final = "took.json"
+"""In a run's folder: what its training took."""
 CORE_PX: Final = 1024
 RIM_PX: Final = 96
 _STEP_PX: Final = 32
@@ -147,6 +151,18 @@ class PatchCore:
         place = distance.reshape(embedding.shape[2:]).numpy()
         size = canvas.shape[1] // 4, canvas.shape[0] // 4
         logit = np.asarray(cv2.resize(place, size, interpolation=cv2.INTER_LINEAR), np.float32)
+        return logit, np.full((len(CHEMISTRIES), *logit.shape), 1 / len(CHEMISTRIES), np.float32)
+
+
+class Classical:
+    """The detector without learning, looked at as a rival, so that it is calibrated as they are."""
+
+    def __init__(self) -> None:
+        self._detector = ClassicalDetector()
+
+    def logits(self, canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `Looks`; H and W whole cells."""
+        logit = self._detector.stain_logit(canvas, CANVAS_MM_PER_PX)[: canvas.shape[0] // 4, : canvas.shape[1] // 4]
         return logit, np.full((len(CHEMISTRIES), *logit.shape), 1 / len(CHEMISTRIES), np.float32)
 
 

@@ -8,12 +8,13 @@
 Two budgets make two columns: as many crops as ours saw, or as many hours of processor time as ours took. The one named
 is kept, and the same command goes on where a run was cut. The crops are those of `datasets.torch_data` at 4 px/mm;
 AdamW, a cosine of the budget, averaged weights. Precision and the loss's weights are options of `training.config`, as
-ours has them. Writes last.pt with what it took.
+ours has them. Writes last.pt, and what it took into took.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 import time
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from benchmarks.accuracy.rivals import SEGMENTERS, per_mm2, segmenter
+from benchmarks.accuracy.rivals import SEGMENTERS, TOOK, per_mm2, segmenter
 from datasets.scene import names
 from datasets.torch_data import SceneViews
 from training.config import Config
@@ -105,6 +106,7 @@ def save(run: Run, name: str, folder: Path) -> None:
     state = {"model": run.network.state_dict(), "optimiser": run.optimiser.state_dict(), "ema": run.ema}
     torch.save({"name": name, "took": run.took, **state}, folder / "last.partial")
     (folder / "last.partial").replace(folder / "last.pt")
+    (folder / TOOK).write_text(json.dumps(run.took) + "\n", encoding="utf-8")
 
 
 def resume(run: Run, name: str, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.accuracy import measure, rivals, train
+from benchmarks.accuracy import measure, ours, rivals, train
+from benchmarks.accuracy.ahead import ahead
 from datasets.scene import save
 from model.cells import CellHead
 from model.taxonomy import CHEMISTRIES
@@ -115,39 +117,130 @@ def asked(*words: str) -> argparse.Namespace:
     return measure.parser().parse_args(list(words))
 
 
+def trained(runs: Path, run: str, crops: int, hours: float) -> None:
+    (runs / run).mkdir(parents=True)
+    (runs / run / rivals.TOOK).write_text(json.dumps({"crops": crops, "processor_h": hours}))
+
+
 def test_budgets_are_equal_within_a_twentieth() -> None:
-    args = asked("--ours-crops", "1000", "--ours-hours", "2")
-    assert measure.equal({"crops": 960}, "crops", args)
-    assert not measure.equal({"crops": 900}, "crops", args)
-    assert measure.equal({"processor_h": 2.05}, "hours", args)
-    assert not measure.equal({"crops": 1000}, "crops", asked())
+    args = asked("--crops", "1000", "--hours", "2")
+    took = {"crops": 960, "processor_h": 2.05}
+    assert [measure.equal(took, column, args) for column in ("crops", "hours", measure.BOTH)] == [True] * 3
+    took["crops"] = 900
+    assert [measure.equal(took, column, args) for column in ("crops", "hours", measure.BOTH)] == [False, True, False]
+    assert not measure.equal(took, "hours", asked())
+
+
+def test_one_run_stands_for_both_columns_where_it_had_both_budgets(tmp_path: Path) -> None:
+    args = asked("--crops", "1000", "--hours", "2", "--runs", str(tmp_path))
+    trained(tmp_path, "unet-hours", 1010, 2.0)
+    trained(tmp_path, "deeplab-hours", 800, 2.0)
+    assert [column for column, _, _ in measure.runs("unet", args)] == [measure.BOTH]
+    assert [(column, took is None) for column, _, took in measure.runs("deeplab", args)] == [
+        ("hours", False),
+        ("crops", True),
+    ]
+    trained(tmp_path, "unet-crops", 1000, 1.9)
+    assert [column for column, _, _ in measure.runs("unet", args)] == ["hours", "crops"]
 
 
 def test_what_was_not_run_is_listed(tmp_path: Path) -> None:
-    rows = list(measure.entries(asked("--only", "unet", "--runs", str(tmp_path))))
-    assert [(entry.name, entry.column) for entry in rows] == [("unet", "crops"), ("unet", "hours"), ("EfficientAD", "")]
-    told, pictures = measure.row(rows[0], asked())
-    assert told["status"] == "not run"
-    assert told["why"] == "not trained: no run unet-crops"
-    assert pictures == []
+    args = asked("--only", "unet", "--runs", str(tmp_path))
+    rows = list(measure.entries(args))
+    assert [(entry.name, entry.column) for entry in rows] == [("unet", "hours"), ("unet", "crops"), ("EfficientAD", "")]
+    told = measure.scored(rows[0], args)
+    assert told["row"]["status"] == "not run"
+    assert told["row"]["why"] == "not trained: no run unet-hours"
+    assert told["pictures"] == []
 
 
-@pytest.mark.slow
-def test_the_command_writes_a_row_for_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def two_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
     from training.sets import PictureSet
 
     monkeypatch.setattr(
         "training.sets.frozen_testset",
         lambda *_: PictureSet("testset", "scenes", "0" * 64, 2, scenes=[scene(0, True), scene(1, False)]),
     )
+    monkeypatch.setattr(measure, "calibrated", lambda *_, **__: NEUTRAL)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_row_for_each(
+    tmp_path: Path, two_scenes: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "accuracy.json"
-    assert measure.main(["--only", "classical", "unet", "--runs", str(tmp_path), "--out", str(out)]) == 0
+    call = ["--only", "classical", "unet", "--runs", str(tmp_path), "--out", str(out), "--share", "0.5"]
+    assert measure.main(call) == 0
     document = json.loads(out.read_text())
-    assert [row["status"] for row in document["rows"]] == ["measured", *["not run"] * 3]
-    assert "low" in document["rows"][0]["measures"]["stains"]["all"]
+    assert [row["status"] for row in document["rows"]] == [*["not run"] * 2, "measured", "not run"]
+    assert "low" in document["rows"][2]["measures"]["stains"]["all"]
     capsys.readouterr()
+    monkeypatch.setattr(measure, "evaluate_scenes", None)  # what was scored is not scored again
+    assert measure.main(call) == 0
+    assert json.loads(out.read_text())["rows"] == document["rows"]
+    with pytest.raises(TypeError):
+        measure.main([*call, "--share", "1"])
+    capsys.readouterr()
+
+
+def result(name: str, column: str, hits: list[int], equal: bool | None = True) -> dict[str, Any]:
+    """Of `measure.scored`: in each picture so many of ten stained cells were found."""
+    pictures = []
+    for number, hit in enumerate(hits):
+        one: dict[str, Any] = {"picture": str(number), "clean_listed": 0, "clean_m2": 1}
+        for prefix in ("", "plain_"):
+            counts = {"hit": hit, "missed": 10 - hit, "false": 1, "found": hit, "stains": 10}
+            one |= {prefix + key: value for key, value in counts.items()}
+        pictures.append(one)
+    row = {"name": name, "column": column, "equal_budget": equal, "origin": {"data_sha256": ""}}
+    return {"row": row, "limit": None, "pictures": pictures}
+
+
+def test_ahead_is_said_of_equal_columns_and_equal_pictures() -> None:
+    every = [
+        result("spotnet", "hours", [5, 6] * 20),
+        result("spotnet", "crops", [4, 5] * 20),
+        result("unet", "hours and crops", [1, 2] * 20),
+        result("deeplab", "crops", [4, 5] * 20, equal=False),
+        result("classical", "", [9, 9] * 20, equal=None),
+        result("shipped", "", [10, 10] * 20, equal=False),
+    ]
+    found = ahead(every, "spotnet")
+    told = {(one["name"], one["ours"]): (one["equal_budgets"], one["figures"][4]["verdict"]) for one in found}
+    assert found[0]["figures"][4]["figure"] == "cell F1, plain stains"
+    assert found[0]["figures"][4]["difference"]["value"] > 0.2
+    assert told == {
+        ("unet", "hours"): (True, "better"),
+        ("classical", "hours"): (True, "worse"),
+        ("unet", "crops"): (True, "better"),
+        ("deeplab", "crops"): (False, "open"),
+        ("classical", "crops"): (True, "worse"),
+    }
+
+
+def test_ours_counts_the_crops_of_all_levels_and_does_not_go_on_with_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+    monkeypatch.setattr(ours, "run", lambda config, folder: seen.append(config) or folder.mkdir())
+    call = ["--steps", "7", "--scenes", "train", "--val", "val", "--out", str(tmp_path / "spotnet-crops"), "lr=1e-3"]
+    assert ours.main(call) == 0
+    assert (seen[0].steps, seen[0].lr, seen[0].close, seen[0].init) == (7, 1e-3, 3, "")
+    took = json.loads((tmp_path / "spotnet-crops" / rivals.TOOK).read_text())
+    assert (took["crops"], took["steps"]) == (7 * 6 * (1 + 1 + 3), 7)
+    (tmp_path / "spotnet-crops" / "last.pt").touch()
+    assert ours.main(call) == 1
+    assert "holds a run already" in capsys.readouterr().err
+
+
+def test_the_detector_without_learning_is_looked_at_as_a_rival() -> None:
+    image = np.full((48, 80, 3), 200, np.uint8)
+    image[16:24, 16:24] = 20
+    logit, classes = rivals.Classical().logits(image)
+    assert logit.shape == (12, 20)
+    assert classes.shape == (6, 12, 20)
+    assert logit[5, 5] > 0 > logit[2, 15]
 
 
 def test_the_lock_pins_what_is_measured() -> None:
