@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.accuracy import measure, ours, rivals, train
+from benchmarks.accuracy import measure, ours, page, rivals, train
 from benchmarks.accuracy.ahead import ahead
 from datasets.scene import save
 from model.cells import CellHead
@@ -222,8 +222,13 @@ def test_ahead_is_said_of_equal_columns_and_equal_pictures() -> None:
 def test_ours_counts_the_crops_of_all_levels_and_does_not_go_on_with_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen = []
-    monkeypatch.setattr(ours, "run", lambda config, folder: seen.append(config) or folder.mkdir())
+    seen: list[Config] = []
+
+    def run(config: Config, folder: Path) -> None:
+        seen.append(config)
+        folder.mkdir()
+
+    monkeypatch.setattr(ours, "run", run)
     call = ["--steps", "7", "--scenes", "train", "--val", "val", "--out", str(tmp_path / "spotnet-crops"), "lr=1e-3"]
     assert ours.main(call) == 0
     assert (seen[0].steps, seen[0].lr, seen[0].close, seen[0].init) == (7, 1e-3, 3, "")
@@ -241,6 +246,55 @@ def test_the_detector_without_learning_is_looked_at_as_a_rival() -> None:
     assert logit.shape == (12, 20)
     assert classes.shape == (6, 12, 20)
     assert logit[5, 5] > 0 > logit[2, 15]
+
+
+def figure(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.01, "high": value + 0.01, "n": 40}
+
+
+def document() -> dict[str, Any]:
+    """As `benchmarks.accuracy.measure` writes it, as far as the page reads it."""
+    cells = [{"over": "all pictures", "scope": "stains ≥ 2 mm²", "f1": figure(0.5), "precision": figure(0.6)}]
+    measures = {
+        "pictures": 40,
+        "cells": cells,
+        "stains": {"plain": figure(0.4)},
+        "false_cells_per_m2": figure(7.0),
+    }
+    told = {"status": "measured", "took": {"crops": 5100, "processor_h": 0.12}, "measures": measures}
+    rows = [told | {"name": "spotnet", "column": "hours", "equal_budget": True}]
+    rows += [told | {"name": "unet", "column": "crops", "equal_budget": False}]
+    rows += [{"name": "deeplab", "column": "hours", "status": "not run", "why": "not trained"}]
+    every = [result("spotnet", "hours", [5, 6] * 20), result("unet", "hours", [1, 2] * 20)]
+    budget = {"crops": 5100, "processor_h": 0.12, "false_cells_per_m2": 10, "prints_share": 0.2, "caution": 0.8}
+    head = {"date": "2026-11-29T19:00:00+00:00", "commit": "f" * 40, "share_of_test_set": 0.25, "budget": budget}
+    return head | {"rows": rows, "ahead": ahead(every, "spotnet")}
+
+
+def test_the_page_tells_budgets_intervals_and_what_is_missing() -> None:
+    told = page.render(document())
+    assert "the first 25% of each part: **no score of the whole set**, 40 pictures" in told
+    assert "| ours (SpotNet) | same hours | 5,100 crops, 0.12 h | 0.500 (0.490 to 0.510) |" in told
+    assert "| U-Net (smp) | same crops, **not equal** |" in told
+    assert "Not measured: DeepLabV3+ (smp), same hours: not trained." in told
+    assert "+0.4" in told.split("| ours, same hours | U-Net (smp) |")[1].splitlines()[0].split(" ahead |")[0]
+
+
+def test_the_page_says_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if page.SOURCE.is_file():
+        assert page.main(["--check"]) == 0, "run python -m benchmarks.accuracy.page"
+    monkeypatch.setattr(page, "SOURCE", tmp_path / "accuracy.json")
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    page.SOURCE.write_text(json.dumps(document()))
+    page.PAGE.write_text(f"before {page.OPEN}stale words{page.CLOSE} after")
+    assert [page.main(words) for words in (["--check"], [], ["--check"])] == [1, 0, 0]
+    text = page.PAGE.read_text()
+    assert (text[:6], text[-6:], "stale words" in text) == ("before", " after", False)
+    page.PAGE.write_text("no marks")
+    assert page.main([]) == 2
+    capsys.readouterr()
 
 
 def test_the_lock_pins_what_is_measured() -> None:
