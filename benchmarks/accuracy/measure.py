@@ -14,8 +14,8 @@ that ships, which had a budget of its own.
 
 Every rival is calibrated by what calibrates ours (`training.calibrate`), on as many scenes and photos and to the same
 budget of false cells, and scored as ours is (`training.evaluate`), with intervals over resampled pictures. RUNS/scored
-keeps each row; what is there is not measured again. What was not run is listed. PatchCore is shown clean cloth alone;
-EfficientAD needs downloads that cannot be had.
+keeps each row, RUNS/kept what rivals said for calibration; what is there is not asked again. What was not run is listed.
+PatchCore is shown clean cloth alone; EfficientAD needs downloads that cannot be had.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from training.evaluate import PER_PICTURE, evaluate_scenes
 from training.kept import Kept
 from training.operating import Calibration, Prices
 from training.prediction import Subject
-from training.provenance import Provenance
+from training.provenance import Provenance, hash_files
 from training.subjects import NetworkSubject
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -65,13 +65,18 @@ class Entry:
     why: str = ""
 
 
-def calibrated(looks: Looks, args: argparse.Namespace, *, area: bool = True) -> Calibration:
-    """A rival's own cell head, temperature and thresholds, on the cloth and to the budget that ours is held to."""
+def calibrated(looks: Looks, args: argparse.Namespace, network: str, *, area: bool = True) -> Calibration:
+    """A rival's own cell head, temperature and thresholds, on the cloth and to the budget that ours is held to.
+
+    What it said is kept under `network`, its hash or name, so that a cut look goes on.
+    """
     of = argparse.Namespace(
         limit=args.stained, clean=args.clean, photos=args.photos, window=250.0, minutes=1e6, scenes=None,
         cache=args.scenes,
     )  # fmt: skip
-    collected, bare = calibrate.look(cast(Detector, looks), of, sets.data_root(args.data), Kept(None))
+    collected, bare = calibrate.look(
+        cast(Detector, looks), of, sets.data_root(args.data), Kept(args.runs / "kept", network)
+    )
     shift = area_shift(collected) if area else 0.0
     prices = Prices.from_savings(load_inputs(), args.budget)
     return calibrate.calibrate(collected, shift, bare, prices, caution=args.caution, prints=args.prints)[0]
@@ -121,8 +126,10 @@ def _network(name: str, column: str, folder: Path, took: dict[str, Any] | None, 
     if name == OURS:
         subject = NetworkSubject(folder / f"{OURS}.onnx", 1)
     else:
-        looks = Segmenter(load(folder)[1])
-        subject = RivalSubject(f"{name}, lite0, same {column}", looks, calibrated(looks, args))
+        looks = Segmenter(load(folder)[1], precision=args.precision)
+        subject = RivalSubject(
+            f"{name}, lite0, same {column}", looks, calibrated(looks, args, hash_files([folder / "last.pt"]))
+        )
     return Entry(name, column, took, entry.equal_budget, subject)
 
 
@@ -141,7 +148,8 @@ def _untrained(name: str, args: argparse.Namespace) -> Entry:
         data = sets.data_root(args.data)
         looks.fit(s.image for p in clean.parts(True) for s in clean.scenes(p, data, args.patchcore, args.scenes))
         took = {"clean_pictures": len(clean.parts(True)) * args.patchcore}
-    subject = RivalSubject(name, looks, calibrated(looks, args, area=name == "classical"), names_chemistry=False)
+    calibration = calibrated(looks, args, f"{name} {took}", area=name == "classical")
+    subject = RivalSubject(name, looks, calibration, names_chemistry=False)
     return Entry(name, "", took, None, subject)
 
 
@@ -205,6 +213,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--stained", type=int, default=100, metavar="N")
     made.add_argument("--clean", type=int, default=50, metavar="N")
     made.add_argument("--photos", type=int, default=150, metavar="N")
+    made.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of rival networks, when they look")
     made.add_argument("--patchcore", type=int, default=100, metavar="N", help="clean scenes a part that it is shown")
     made.add_argument("--share", type=float, default=1.0, help="of each part of the test set; below 1 it is no score")
     made.add_argument("--limit", type=int, help="the first N scenes only: no score")
@@ -233,6 +242,8 @@ def main(argv: list[str] | None = None) -> int:
                 "false_cells_per_m2": args.budget,
                 "prints_share": args.prints,
                 "caution": args.caution,
+                "calibrated_on": {"stained": args.stained, "clean": args.clean, "photos": args.photos},
+                "rivals_look_in": args.precision,
             },
             "rows": [one["row"] for one in every],
             "ahead": ahead(every, OURS),

@@ -1,9 +1,9 @@
 """What others would take: U-Net and DeepLabV3+ of segmentation-models-pytorch, and anomalib's PatchCore.
 
 The two segmenters have the encoder that ours starts from (EfficientNet-Lite0, ImageNet weights of the same package) and
-look at the canvas itself, 4 px/mm, in tiles of 1024 px with a rim of 96; their full-size logits are averaged over each
-mm², for their loss and for their answer. PatchCore is told clean cloth only, sees the canvas at 2 px/mm, and names no
-chemistry. All of them are imported by name, since they live in an environment of their own (requirements.lock).
+look at the canvas itself, 4 px/mm, in tiles of up to 1280 px with a rim of 96; their full-size logits are averaged over
+each mm², for their loss and for their answer. PatchCore is told clean cloth only, sees the canvas at 2 px/mm, and names
+no chemistry. All of them are imported by name, since they live in an environment of their own (requirements.lock).
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from model.taxonomy import CHEMISTRIES
 from training.classical import ClassicalDetector
 from training.collected import Looks
 from training.operating import Calibration
+from training.precision import keep_depthwise_in_fp32
 from training.prediction import CURVE_FLOOR, Prediction, spread
 
 SEGMENTERS: Final = {"unet": "Unet", "deeplab": "DeepLabV3Plus"}
 ENCODER: Final = "timm-tf_efficientnet_lite0"
 TOOK: Final = "took.json"
 """In a run's folder: what its training took."""
-CORE_PX: Final = 1024
+CORE_PX: Final = 1280
 RIM_PX: Final = 96
 _STEP_PX: Final = 32
 BANK: Final = 20_000
@@ -76,10 +77,13 @@ class Segmenter:
     Args:
         network: see `segmenter`.
         core_px: of a tile.
+        precision: fp32, or bf16 as in training.
     """
 
-    def __init__(self, network: nn.Module, core_px: int = CORE_PX) -> None:
-        self._network, self._core = network.eval(), core_px
+    def __init__(self, network: nn.Module, core_px: int = CORE_PX, precision: str = "fp32") -> None:
+        self._network, self._core, self._bf16 = network.eval(), core_px, precision == "bf16"
+        if self._bf16:
+            keep_depthwise_in_fp32(network)
 
     @torch.no_grad()
     def logits(self, canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -94,7 +98,9 @@ class Segmenter:
                 size = [-(-(side + 2 * RIM_PX) // _STEP_PX) * _STEP_PX for side in (high, wide)]
                 tile = padded[top : top + size[0], left : left + size[1]]
                 image = torch.from_numpy(np.ascontiguousarray(tile)).permute(2, 0, 1)[None].float() / 127.5 - 1
-                told = per_mm2(self._network(image.contiguous(memory_format=torch.channels_last)))[0].numpy()
+                with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+                    dense = self._network(image.contiguous(memory_format=torch.channels_last))
+                told = per_mm2(dense.float())[0].numpy()
                 rim, rows, cols = RIM_PX // 4, high // 4, wide // 4
                 out[:, top // 4 : top // 4 + rows, left // 4 : left // 4 + cols] = told[
                     :, rim : rim + rows, rim : rim + cols
