@@ -14,8 +14,8 @@ that ships, which had a budget of its own.
 
 Every rival is calibrated by what calibrates ours (`training.calibrate`), on as many scenes and photos and to the same
 budget of false cells, and scored as ours is (`training.evaluate`), with intervals over resampled pictures. RUNS/scored
-keeps each row, RUNS/kept what rivals said for calibration; what is there is not asked again. What was not run is listed.
-PatchCore is shown clean cloth alone; EfficientAD needs downloads that cannot be had.
+keeps each row, RUNS/kept what rivals said for calibration; what is there is not asked again. What was not run is
+listed. PatchCore is shown clean cloth alone; EfficientAD needs downloads that cannot be had.
 """
 
 from __future__ import annotations

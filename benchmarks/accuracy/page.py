@@ -100,11 +100,13 @@ def render(document: Document) -> str:
     budget, share = document["budget"], document["share_of_test_set"]
     pictures = max((row["measures"]["pictures"] for row in document["rows"] if row["status"] == "measured"), default=0)
     whole = "all of it" if share == 1 else f"the first {share:.0%} of each part: **no score of the whole set**"
+    seen = budget["calibrated_on"]
     head = (
         f"Measured {document['date'][:10]} at commit {document['commit'][:7]} on the frozen test set, {whole}, "
-        f"{pictures:,} pictures. Budgets: {budget['crops']:,} crops of 224 px, or {budget['processor_h']:g} h of one "
+        f"{pictures:,} pictures. Budgets: {budget['crops']:,} crops of 224 px, or {budget['processor_h']:g} h of a "
         f"processor core. Every threshold was chosen for {budget['false_cells_per_m2']:g} false cells per m² of clean "
-        f"cloth, of which printed cloth may use {budget['prints_share']:g} (`--caution {budget['caution']:g}`). Cell "
+        f"cloth, of which printed cloth may use {budget['prints_share']:g} (`--caution {budget['caution']:g}`), on "
+        f"{seen['stained']} stained scenes, {3 * seen['clean']} clean ones and {seen['photos']} photographs. Cell "
         f"figures and stains found are of stains of 2 mm² or more and ΔE 8 or more. In brackets: 95 % bootstrap "
         f"interval by picture."
     )

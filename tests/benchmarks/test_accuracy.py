@@ -266,7 +266,14 @@ def document() -> dict[str, Any]:
     rows += [told | {"name": "unet", "column": "crops", "equal_budget": False}]
     rows += [{"name": "deeplab", "column": "hours", "status": "not run", "why": "not trained"}]
     every = [result("spotnet", "hours", [5, 6] * 20), result("unet", "hours", [1, 2] * 20)]
-    budget = {"crops": 5100, "processor_h": 0.12, "false_cells_per_m2": 10, "prints_share": 0.2, "caution": 0.8}
+    budget: dict[str, Any] = {
+        "crops": 5100,
+        "processor_h": 0.12,
+        "false_cells_per_m2": 10,
+        "prints_share": 0.2,
+        "caution": 0.8,
+    }
+    budget["calibrated_on"] = {"stained": 60, "clean": 25, "photos": 60}
     head = {"date": "2026-11-29T19:00:00+00:00", "commit": "f" * 40, "share_of_test_set": 0.25, "budget": budget}
     return head | {"rows": rows, "ahead": ahead(every, "spotnet")}
 
@@ -276,6 +283,7 @@ def test_the_page_tells_budgets_intervals_and_what_is_missing() -> None:
     assert "the first 25% of each part: **no score of the whole set**, 40 pictures" in told
     assert "| ours (SpotNet) | same hours | 5,100 crops, 0.12 h | 0.500 (0.490 to 0.510) |" in told
     assert "| U-Net (smp) | same crops, **not equal** |" in told
+    assert "60 stained scenes, 75 clean ones and 60 photographs" in told
     assert "Not measured: DeepLabV3+ (smp), same hours: not trained." in told
     assert "+0.4" in told.split("| ours, same hours | U-Net (smp) |")[1].splitlines()[0].split(" ahead |")[0]
 
