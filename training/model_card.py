@@ -3,7 +3,8 @@
     python -m training.model_card model/weights/spotgrid-s.onnx results/*/metrics.json --out model/weights/spotgrid-s.md
 
 Every figure comes out of a metrics.json of `training.evaluate` (or the collection of them that `.ci/figures.py` keeps)
-that was measured with this very file; others are refused.
+that was measured with this very file; others are refused. So are failures that `training.failures` drew of another file
+and left beside this one; without any, the card has no gallery.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import onnx
 
 from model.onnx_file import METADATA_KEY, ModelFileError, OnnxFile
 from training.evaluate import SCHEMA, TABLES
+from training.failures import SCHEMA as FAILURES_SCHEMA
 from training.tables import markdown
 
 Document = dict[str, Any]
@@ -84,15 +86,33 @@ def read_documents(paths: Sequence[Path]) -> list[Document]:
     return documents
 
 
-def card(file: OnnxFile, documents: Sequence[Document]) -> str:
+def read_failures(model: Path) -> Document | None:
+    """What `training.failures` left beside a model file, or None.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    path = model.with_suffix(".failures.json")
+    if not path.is_file():
+        return None
+    failures: Document = json.loads(path.read_text(encoding="utf-8"))
+    if failures.get("schema") != FAILURES_SCHEMA:
+        raise ValueError(
+            f"{path}: not a {FAILURES_SCHEMA} document; draw them with python -m training.failures {model}"
+        )
+    return failures
+
+
+def card(file: OnnxFile, documents: Sequence[Document], failures: Document | None = None) -> str:
     """The card as Markdown.
 
     Args:
         file: the model file.
         documents: measurements; those without a model (the classical detector) are left out.
+        failures: see `read_failures`.
 
     Raises:
-        ValueError: a measurement is of another file.
+        ValueError: a measurement, or the failures, are of another file.
     """
     own = [document for document in documents if document["origin"]["model_sha256"] is not None]
     for document in own:
@@ -117,6 +137,7 @@ def card(file: OnnxFile, documents: Sequence[Document]) -> str:
         _operating_points(info.presets, calibration),
         "## What was measured",
         *(_measured(document) for document in own),
+        *([] if failures is None else _gallery(failures, file.info.sha256)),
         "## Limits",
         _LIMITS.format(prior=calibration.get("prices", {}).get("default", {}).get("prior", 0.02)),
     ]
@@ -179,6 +200,24 @@ def _measured(document: Document) -> str:
     )
 
 
+def _gallery(failures: Document, sha256: str) -> list[str]:
+    if failures["model_sha256"] != sha256:
+        raise ValueError(f"the failures drawn beside this file are of {failures['model']}; run training.failures again")
+    parts = [
+        "## Failure gallery",
+        "The worst of what goes wrong, on procedural cloth and rendered stains: the recipes of the test set's parts "
+        "`stained-cloth` and `clean-prints`, drawn from numbers of their own. The worst of each scene, then the worst "
+        "of all. Drawn and counted by `python -m training.failures`.",
+    ]
+    for one in failures["sheets"]:
+        parts.append(f"### {one['title']}\n\n{one['says']}.")
+        if one["file"]:
+            parts.append(
+                f"![{one['title']}: {one['cases']} cases, truth on the left, answer on the right]({one['file']})"
+            )
+    return parts
+
+
 def _metadata(path: Path) -> Document:
     properties = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
     document: Document = json.loads(properties[METADATA_KEY])
@@ -193,7 +232,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to write (default: beside the model, .md)")
     args = parser.parse_args(argv)
     try:
-        text = card(OnnxFile(args.model, threads=1), read_documents(args.metrics))
+        text = card(OnnxFile(args.model, threads=1), read_documents(args.metrics), read_failures(args.model))
         (args.out or args.model.with_suffix(".md")).write_text(text, encoding="utf-8")
     except (ModelFileError, ValueError, OSError, KeyError) as error:
         print(f"training.model_card: {error}", file=sys.stderr)

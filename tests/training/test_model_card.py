@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from datasets.scene import save
+from model.onnx_file import SHIPPED
+from tests.markdown import links
 from tests.training.test_evaluate import scene
 from training.evaluate import main as evaluate
 from training.model_card import main
@@ -42,6 +44,39 @@ def test_a_measurement_of_another_file_is_refused(
     assert main([str(tiny_onnx), str(measured), "--out", str(tmp_path / "card.md")]) == 1
     assert "measure this file again" in capsys.readouterr().err
     assert not (tmp_path / "card.md").exists()
+
+
+def test_the_gallery_is_of_this_very_file(
+    tiny_onnx: Path, measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(measured.read_text())
+    sheets = [
+        {"title": "Missed", "says": "3 of 9 stains", "cases": 3, "file": "tiny.missed.jpg"},
+        {"title": "False", "says": "0 cells", "cases": 0, "file": None},
+    ]
+    failures = {"schema": "spotgrid.failures/v1", "model": "tiny", "sheets": sheets}
+    beside = tiny_onnx.with_suffix(".failures.json")
+    call = [str(tiny_onnx), str(measured), "--out", str(tmp_path / "card.md")]
+    try:
+        beside.write_text(json.dumps(failures | {"model_sha256": document["origin"]["model_sha256"]}))
+        assert main(call) == 0
+        text = (tmp_path / "card.md").read_text()
+        assert "## Failure gallery" in text
+        assert "](tiny.missed.jpg)" in text
+        assert "0 cells." in text
+        assert "None" not in text
+        beside.write_text(json.dumps(failures | {"model_sha256": "0" * 64}))
+        assert main(call) == 1
+        assert "training.failures again" in capsys.readouterr().err
+    finally:
+        beside.unlink()
+
+
+def test_the_shipped_card_shows_sheets_that_are_there() -> None:
+    for card in SHIPPED.parent.glob("*.md"):
+        assert [target for target in links(card.read_text()) if not (card.parent / target).is_file()] == []
+    for sheet in SHIPPED.parent.glob("*.jpg"):
+        assert sheet.stat().st_size < 200_000, sheet.name
 
 
 def test_something_else_is_refused(tiny_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
