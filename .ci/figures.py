@@ -56,16 +56,17 @@ def is_classical(document: Document) -> bool:
 
 
 def collect(paths: list[Path]) -> Document:
-    """Documents of complete runs or of earlier collections, one a set and subject, without their long lists."""
-    documents = []
+    """Documents of complete runs or of earlier collections, the last of each set and subject, without long lists."""
+    read: list[Document] = []
     for path in paths:
         loaded = json.loads(path.read_text(encoding="utf-8"))
         for document in loaded.get("documents", [loaded]):
             if document["limit"] is not None:
                 raise ValueError(f"{path}: was stopped after --limit {document['limit']} pictures; run it whole")
-            documents.append({key: value for key, value in document.items() if key not in HEAVY})
-    if len({document["origin"]["model_sha256"] for document in documents if not is_classical(document)}) > 1:
+            read.append({key: value for key, value in document.items() if key not in HEAVY})
+    if len({document["origin"]["model_sha256"] for document in read if not is_classical(document)}) > 1:
         raise ValueError("the runs are of different model files; a table must be about one")
+    documents = list({(document["set"], is_classical(document)): document for document in read}.values())
     return {"schema": SCHEMA, "documents": documents}
 
 

@@ -75,6 +75,8 @@ def test_a_new_run_joins_a_collection(tmp_path: Path) -> None:
     both = figures.collect([tmp_path / "collected.json", *saved(tmp_path, pasted)])
     assert [document["set"] for document in both["documents"]] == ["clothing", "pasted"]
     assert "ΔE 15 or more: stains found | 0.50 (0.40-0.60) |" in figures.render(both)
+    newer = figures.collect([tmp_path / "collected.json", *saved(tmp_path, clothing(4.0))])
+    assert [document["false_cells_per_m2"]["value"] for document in newer["documents"]] == [4.0]
 
 
 def test_the_table_goes_between_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
