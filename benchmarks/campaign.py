@@ -109,6 +109,11 @@ CAMPAIGNS: Final = (
         reduced=("--cameras", "1", "--scale", "0.25"),
     ),
     Campaign(
+        "benchmarks.tiling.measure", "tiling.json",
+        "eight scenes in tiles of 224 to 1024 px, with rims of 0 to 128 px, and moved: how far the map hangs on them",
+        reduced=("--scenes", "1", "--size-mm", "160", "--out", "-"),
+    ),
+    Campaign(
         "benchmarks.link.measure", "link.json",
         "where the time of a picture goes on 4G, Wi-Fi and 5G, and when a scan's first cells come",
         reduced=("--profiles", "wifi", "--repeat", "1", "--out", "-"), bench=True,

@@ -37,7 +37,7 @@ from model.onnx_file import METADATA_KEY, SHIPPED
 from training.truth import CLEAN, PLAIN_STAINS, STAINED, truth_of
 
 RESULT: Final = ROOT / "benchmarks" / "results" / "tiling.json"
-SCENES: Final = 12
+SCENES: Final = 8
 SIZE_MM: Final = 400
 SEED: Final = 60 << 24
 RIM_PX: Final = 32
