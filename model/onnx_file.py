@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -129,7 +130,10 @@ class OnnxFile:
         self._pool = ThreadPoolExecutor(helpers, "spotgrid-tile") if helpers else None
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         glance = self._session.get_modelmeta().custom_metadata_map.get(GLANCE_KEY)
-        self._glance = self._session if glance is None else _session(self.path, _decoded(self.path, glance), providers)
+        data = data if glance is None else _decoded(self.path, glance)
+        self._glance = self._session if glance is None else _session(self.path, data, providers)
+        self._lone = _session(self.path, data, providers, self.threads) if helpers else self._glance
+        self._here = threading.local()  # alone: this thread's work has all threads to itself
         try:
             channels = _check_graph(self._session, _OUTPUTS)
             if _check_graph(self._glance, _GLANCED) != channels:
@@ -150,7 +154,8 @@ class OnnxFile:
             image: uint8 (N, H, W, 3) RGB at the level's scale; H and W multiples of 32.
             context: float32 (N, C, H/8, W/8), the coarser level's features over the same area; zeros at the coarsest.
         """
-        session = self._session if "chemistry" in outputs else self._glance
+        coarse = self._lone if getattr(self._here, "alone", False) else self._glance
+        session = self._session if "chemistry" in outputs else coarse
         result: list[NDArray[np.float32]] = session.run(list(outputs), {"image": image, "context": context})
         return result
 
@@ -158,11 +163,18 @@ class OnnxFile:
         """`work` on each item, by as many threads as the network has; results in the items' order.
 
         A run of the network takes one thread: several small tiles side by side use a machine better than one tile by
-        several threads (a tile of 208 px: 1.9 times as fast on two, where its own layers in halves gain less), and no
-        answer hangs on the number of threads.
+        several threads (a tile of 208 px: 1.9 times as fast on two, where its own layers in halves gain less). Only a
+        lone coarse tile, all that a small picture has, is shared out layer by layer. No answer hangs on the number of
+        threads.
         """
-        if self._pool is None or len(items) < 2:
+        if self._pool is None:
             return [work(item) for item in items]
+        if len(items) < 2:
+            self._here.alone = True
+            try:
+                return [work(item) for item in items]
+            finally:
+                self._here.alone = False
         results: dict[int, _Result] = {}
         left = iter(range(len(items)))  # its next() is atomic: every item is taken once
 
@@ -200,7 +212,7 @@ def _decoded(path: Path, text: str) -> bytes:
         raise ModelFileError(f"{path}: its {GLANCE_KEY!r} metadata is damaged; download it again") from None
 
 
-def _session(path: Path, data: bytes, providers: Sequence[str] | None) -> Any:
+def _session(path: Path, data: bytes, providers: Sequence[str] | None, threads: int = 1) -> Any:
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
@@ -208,7 +220,8 @@ def _session(path: Path, data: bytes, providers: Sequence[str] | None) -> Any:
     if not wanted or not set(wanted) <= set(available):
         raise ValueError(f"providers are {wanted}; this onnxruntime has {', '.join(available)}")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # see OnnxFile.spread
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1  # see OnnxFile.spread
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # who waits leaves its core to the others
     options.log_severity_level = 3  # errors only: they come to us as exceptions anyway
     try:
         return onnxruntime.InferenceSession(data, options, providers=wanted)

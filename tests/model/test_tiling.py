@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.detector import Detector
+from model.onnx_file import OnnxFile
 from model.recheck import in_question
 from model.tiling import CLEAN_LOGIT
 from tests.model.test_recheck import Counted
@@ -125,3 +126,29 @@ def test_threads_share_out_each_item_once_and_hand_on_what_goes_wrong(tmp_path: 
     with pytest.raises(ValueError, match="seven"):
         network.spread(odd, list(range(20)))
     assert network.spread(odd, [1, 2]) == [1, 2]
+
+
+def test_a_lone_tile_has_all_threads_and_says_the_same() -> None:
+    """With the network that ships: a layer in halves is the same layer."""
+    one, three = (OnnxFile(threads=threads) for threads in (1, 3))
+    assert three._lone is not three._glance
+    assert one._lone is one._glance
+    image = blotches(96, 160)[None]
+    context = np.random.default_rng(0).normal(size=(1, one.info.channels, 12, 20)).astype(np.float32)
+
+    def look(network: OnnxFile) -> list[NDArray[np.float32]]:
+        return network.spread(lambda _: network.run(("features",), image, context)[0], [0])
+
+    used: list[int] = []
+    lone = three._lone
+
+    class Watched:
+        def run(self, *call: Any) -> Any:
+            used.append(1)
+            return lone.run(*call)
+
+    three._lone = Watched()
+    np.testing.assert_array_equal(look(three)[0], look(one)[0])
+    assert used == [1]
+    three.spread(lambda _: three.run(("features",), image, context), [0, 1])
+    assert used == [1]
