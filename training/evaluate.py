@@ -23,7 +23,8 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -45,7 +46,7 @@ from training.photos import PhotoScore, photo_mask
 from training.prediction import CURVE_FLOOR, Subject
 from training.provenance import REPO, Provenance, is_tracked_place
 from training.sets import Photo, PictureSet
-from training.tables import pasted_tables, photo_tables, scene_tables
+from training.tables import pasted_tables, photo_tables, scene_tables, span
 from training.truth import truth_of
 
 SCHEMA: Final = "spotgrid.metrics/v1"
@@ -53,6 +54,8 @@ PICTURES_SCHEMA: Final = "spotgrid.pictures/v1"
 PICTURES_FILE: Final = "pictures.json"
 """Beside metrics.json: the counts of each picture, for `training.compare`."""
 PER_PICTURE: Final = "per_picture"
+CAMERA_MM_PER_PX: Final = (0.0, 0.25, 0.5, 1.0)
+"""Where a kind of camera begins."""
 PASTED_BINS: Final = Bins(
     area_mm2=((100.0, 200.0), (200.0, 500.0), (500.0, 1000.0), (1000.0, math.inf)),
     delta_e=((15.0, 20.0), (20.0, 30.0), (30.0, math.inf)),
@@ -80,7 +83,7 @@ def evaluate_scenes(
         count = number + 1
         truth = truth_of(scene.coverage, scene.stain_id, scene.stains)
         prediction = subject.look(scene.image, CANVAS_MM_PER_PX)
-        outcome = score.add(truth, prediction, str(scene.meta.get("part", "scenes")))
+        outcome = score.add(truth, prediction, str(scene.meta.get("part", "scenes")), kinds_of(scene.meta))
         if album is not None:
             name, masks = f"{number:05d}", (prediction.at(threshold).stained, scene.coverage >= 0.5)
             if scene.stains:
@@ -90,6 +93,21 @@ def evaluate_scenes(
             album.failures("false_cells", false, name, scene.image, CANVAS_MM_PER_PX, masks)
             album.failures("missed_cells_mm2", missed, name, scene.image, CANVAS_MM_PER_PX, masks)
     return score.summary() | _named(score, [f"{number:05d}" for number in range(count)])
+
+
+def kinds_of(meta: Mapping[str, Any]) -> dict[str, str]:
+    """What a rendered scene is told apart by: its camera's scale and its cloth. `meta`: see `datasets.scene.Scene`."""
+    kinds = {}
+    if "camera" in meta:
+        scale = meta["camera"]["mm_per_px"]
+        number = bisect_right(CAMERA_MM_PER_PX, scale)
+        ends = [*CAMERA_MM_PER_PX, None][number - 1 : number + 1]
+        kinds["camera"] = span(ends, " mm per px")
+    if "cloth" in meta:
+        marks = [mark for mark, key in (("printed", "print"), ("sewn on", "sewn")) if meta.get(key)]
+        ground = "rendered cloth" if meta["cloth"] == "procedural" else f"photo: {meta['cloth']}"
+        kinds["cloth"] = ", ".join([ground, *marks])
+    return kinds
 
 
 def evaluate_clean(

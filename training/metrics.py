@@ -9,7 +9,9 @@ cloth that was judged.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -94,14 +96,18 @@ class SceneScore:
         self._cells: list[NDArray[np.void]] = []
         self._stains: list[NDArray[np.void]] = []
         self._parts: list[str] = []
+        self._kinds: list[Mapping[str, str]] = []
 
-    def add(self, truth: Truth, prediction: Prediction, part: str) -> Outcome:
+    def add(
+        self, truth: Truth, prediction: Prediction, part: str, kinds: Mapping[str, str] = MappingProxyType({})
+    ) -> Outcome:
         """Score one picture.
 
         Args:
             truth: what is there.
             prediction: what the detector said, down to a low threshold; its grid must be the truth's.
             part: the picture's part of the test set, for the table of parts.
+            kinds: what else it is told apart by, for the table of kinds: {"camera": "0.5-1 mm per px"}.
 
         Raises:
             ValueError: the grids differ.
@@ -121,6 +127,7 @@ class SceneScore:
         self._cells.append(cells)
         self._stains.append(stains)
         self._parts.append(part)
+        self._kinds.append(kinds)
         listed, shape = seen >= self.threshold, (truth.rows, truth.cols)
         counted = stains["area_mm2"] >= STAINED_FROM_MM2
         return Outcome(
@@ -158,6 +165,7 @@ class SceneScore:
             "false_cells_per_m2": table.false_cells().to_json(),
             "clean_m2": round(table.clean_m2(), 4),
             "parts": table.by_part(),
+            "kinds": table.by_kind(self._kinds),
             "stains": table.stains_by_bin(self._bins),
             "area_error": table.area_errors(self._bins),
             "calibration": table.calibration(),
@@ -259,6 +267,28 @@ class _Table:
             rows.append({"part": part, "pictures": int(use.sum()), "m2": round(float(area.sum()), 4)})
             rows[-1]["false_cells_per_m2"] = figure.to_json()
             rows[-1]["free_of_false_cells"] = self.bootstrap.ratio(use & (false == 0), use).to_json()
+        return rows
+
+    def by_kind(self, kinds: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+        """Plain stains found, and listed cells per m² of stain-free pictures, of each kind of picture."""
+        names = sorted({item for of in kinds for item in of.items()})
+        plain = PLAIN_STAINS.holds(self.stains["area_mm2"], self.stains["delta_e"])
+        listed = self._count(self.cells["confidence"] >= self.threshold)
+        hit, _, missed = self._confusion(PLAIN_STAINS, self.threshold)
+        rows = []
+        for key, name in names:
+            use = np.array([of.get(key) == name for of in kinds])
+            clean = use & self.clean
+            rows.append(
+                {
+                    "by": key,
+                    "kind": name,
+                    "pictures": int(use.sum()),
+                    "plain_stains": self._recall(plain & use[self.stains["picture"]]).to_json(),
+                    "plain_cells": self.bootstrap.ratio(use * hit, use * (hit + missed)).to_json(),
+                    "false_cells_per_m2": self.bootstrap.ratio(clean * listed, clean * self._judged_m2()).to_json(),
+                }
+            )
         return rows
 
     def stains_by_bin(self, bins: Bins) -> dict[str, Any]:

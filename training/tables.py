@@ -49,6 +49,8 @@ def scene_tables(result: dict[str, Any]) -> str:
     ]
     if result["stains"]["all"]["n"]:
         parts += [_cells(result["cells"]), _found(result["stains"]), _area_errors(result["area_error"])]
+    if result.get("kinds"):
+        parts.append(_kinds(result["kinds"]))
     if result.get("chemistry", {}).get("top1", {}).get("n"):
         parts.append(confusion_table(result["chemistry"]))
     return "\n\n".join(parts)
@@ -109,6 +111,21 @@ def _found(stains: dict[str, Any]) -> str:
     head = ["stains found", "all", *(f"ΔE {span(contrast)}" for contrast in contrasts)]
     by_contrast = [figure(row, 2) for row in stains["by_contrast"]]
     return markdown(head, [*rows, ["every size", figure(stains["all"]), *by_contrast]])
+
+
+def _kinds(rows: list[dict[str, Any]]) -> str:
+    return markdown(
+        ["kind of picture", "pictures", "stains ≥ 2 mm², ΔE ≥ 8 found", "their cells found", "false cells per m²"],
+        [
+            [
+                f"{row['by']}: {row['kind']}",
+                str(row["pictures"]),
+                *(figure(row[key]) for key in ("plain_stains", "plain_cells")),
+                figure(row["false_cells_per_m2"], 1),
+            ]
+            for row in rows
+        ],
+    )
 
 
 def _area_errors(rows: list[dict[str, Any]]) -> str:

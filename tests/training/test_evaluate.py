@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datasets.scene import Scene, Stain, save
-from training.evaluate import main
+from training.evaluate import kinds_of, main
 from training.provenance import REPO
 
 STAIN = Stain(1, "coffee", "tannin", "drop", 64.0, 30.0, 30.0)
@@ -58,6 +58,22 @@ def test_rendered_scenes_are_scored_drawn_and_traced(
     assert origin["peak_rss_mb"] > 1
     assert str(tmp_path) not in json.dumps(document)
     assert sorted(path.name for path in (out / "overlays").iterdir()) == ["00000.png", "00001.png"]
+
+
+@pytest.mark.parametrize(
+    ("meta", "kinds"),
+    [
+        ({}, {}),
+        ({"camera": {"mm_per_px": 0.25}}, {"camera": "0.25-0.5 mm per px"}),
+        ({"camera": {"mm_per_px": 0.1}}, {"camera": "0-0.25 mm per px"}),
+        ({"camera": {"mm_per_px": 1.7}}, {"camera": "≥ 1 mm per px"}),
+        ({"cloth": "garment"}, {"cloth": "photo: garment"}),
+        ({"cloth": "procedural", "print": "dots"}, {"cloth": "rendered cloth, printed"}),
+        ({"cloth": "procedural", "sewn": "seam"}, {"cloth": "rendered cloth, sewn on"}),
+    ],
+)
+def test_scenes_are_told_apart_by_camera_and_cloth(meta: dict[str, Any], kinds: dict[str, str]) -> None:
+    assert kinds_of(meta) == kinds
 
 
 def test_a_limit_is_kept_and_said(rendered: Path, tmp_path: Path) -> None:

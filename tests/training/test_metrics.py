@@ -86,6 +86,22 @@ def test_false_cells_are_counted_on_judged_clean_cloth(summary: dict[str, Any]) 
     assert stained["false_cells_per_m2"]["value"] == pytest.approx(1 / 10e-4)
 
 
+def test_kinds_of_pictures_are_told_apart() -> None:
+    score = SceneScore(threshold=0.5)
+    score.add(*stained_picture(), "stained", {"cloth": "twill", "camera": "near"})
+    score.add(*stained_picture(), "stained", {"cloth": "satin", "camera": "near"})
+    score.add(*clean_picture(), "clean", {"cloth": "twill", "camera": "far"})
+    rows = {(row["by"], row["kind"]): row for row in score.summary()["kinds"]}
+    assert list(rows) == [("camera", "far"), ("camera", "near"), ("cloth", "satin"), ("cloth", "twill")]
+    assert rows["camera", "far"]["plain_stains"]["value"] is None  # it has no stain
+    assert rows["camera", "far"]["false_cells_per_m2"]["value"] == pytest.approx(1 / 8e-4)
+    assert rows["camera", "near"]["false_cells_per_m2"]["value"] is None  # it has no stain-free picture
+    assert rows["camera", "near"]["plain_stains"]["n"] == 2
+    assert rows["cloth", "twill"]["pictures"] == 2
+    assert rows["cloth", "twill"]["plain_stains"]["n"] == rows["cloth", "satin"]["plain_stains"]["n"] == 1
+    assert rows["cloth", "satin"]["plain_cells"]["value"] == 1.0
+
+
 def test_stains_by_size_and_contrast(summary: dict[str, Any]) -> None:
     stains = summary["stains"]
     assert stains["all"]["value"] == pytest.approx(2 / 3, rel=1e-4)
