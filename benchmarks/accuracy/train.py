@@ -2,13 +2,13 @@
 
     python -m venv .venv-accuracy
     .venv-accuracy/bin/pip install -r benchmarks/accuracy/requirements.lock
-    .venv-accuracy/bin/python -m benchmarks.accuracy.train unet --crops 20000 --scenes scenes/train --out runs/unet
+    .venv-accuracy/bin/python -m benchmarks.accuracy.train unet --crops 3600 --scenes scenes/train --out runs/unet-crops
     .venv-accuracy/bin/python -m benchmarks.accuracy.train unet --hours 1.5 --scenes scenes/train --out runs/unet-hours
 
 Two budgets make two columns: as many crops as ours saw, or as many hours of processor time as ours took. The one named
-is kept, and the same command goes on where a run was cut. The crops are those of `datasets.torch_data` at 4 px/mm;
-AdamW, a cosine of the budget, averaged weights. Precision and the loss's weights are options of `training.config`, as
-ours has them. Writes last.pt, and what it took into took.json.
+is kept, and the same command goes on where a run was cut. The crops are those of `datasets.torch_data` at 4 px/mm.
+The recipe is ours as far as it fits: AdamW, a cosine of the budget, averaged weights, a lower rate for the pretrained
+encoder, whose first blocks and statistics stay; the loss's weights. Writes last.pt, and what it took into took.json.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from torch.utils.data import DataLoader
 from benchmarks.accuracy.rivals import SEGMENTERS, TOOK, per_mm2, segmenter
 from datasets.scene import names
 from datasets.torch_data import SceneViews
-from training.config import Config
+from training.config import Config, configure
 from training.loss import chemistry_loss, stain_loss
 from training.precision import keep_depthwise_in_fp32
 
-CLOSE: Final = 4
+RECIPE: Final = "batch=6 close=1 crop=224 precision=bf16 lr=2e-3 encoder_lr=4e-4 hardest=0.15 chemistry=0.5 clip=5"
+"""`batch` scenes a step, `close` crops of each."""
 SAVE_S: Final = 120.0
 _EMA: Final = 0.998
 _WARMUP: Final = 0.02
@@ -51,12 +52,24 @@ class Run:
     took: dict[str, Any] = field(default_factory=lambda: {"crops": 0, "steps": 0, "processor_h": 0.0, "wall_h": 0.0})
 
 
-def begin(name: str, lr: float, precision: str = Config.precision) -> Run:
+def encoder_of(network: nn.Module) -> nn.Module:
+    """The pretrained part; an empty one where there is none."""
+    return getattr(network, "encoder", None) or nn.Module()
+
+
+def begin(name: str, config: Config) -> Run:
     """A rival at its start."""
     network = segmenter(name)
-    if precision == "bf16":
+    if config.precision == "bf16":
         keep_depthwise_in_fp32(network)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.02)
+    for key, parameter in encoder_of(network).named_parameters():
+        parameter.requires_grad_(not key.removeprefix("model.").startswith(tuple(config.frozen.split())))
+    known = {id(p): p for p in encoder_of(network).parameters()}
+    groups = [
+        {"params": [p for p in network.parameters() if id(p) not in known], "peak": config.lr},
+        {"params": [p for p in known.values() if p.requires_grad], "peak": config.encoder_lr},
+    ]
+    optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, weight_decay=config.weight_decay)
     return Run(network, optimiser, {key: value.detach().clone() for key, value in network.state_dict().items()})
 
 
@@ -76,16 +89,17 @@ def done(took: dict[str, Any], args: argparse.Namespace) -> float:
     return float(took["crops"] / args.crops if args.crops else took["processor_h"] / args.hours)
 
 
-def step(run: Run, item: dict[str, Tensor], share: float, lr: float, config: Config) -> float:
+def step(run: Run, item: dict[str, Tensor], share: float, config: Config) -> float:
     """One step at a share of the budget; returns the loss."""
     rate = min(1.0, (share + 1e-3) / _WARMUP) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
     for group in run.optimiser.param_groups:
-        group["lr"] = lr * rate
+        group["lr"] = group["peak"] * rate
     run.network.train()
+    encoder_of(run.network).eval()
     loss = loss_of(run.network, item, config)
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), 2.0)
+    norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.clip)
     if torch.isfinite(norm):
         run.optimiser.step()
     run.took["steps"] += 1
@@ -141,20 +155,20 @@ def drawn(scenes: list[str], batch: int, seed: list[int]) -> Iterator[list[tuple
 
 def train(args: argparse.Namespace) -> Run:
     """Until the budget is spent."""
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    config = Config(crop=args.crop, precision=args.precision, hardest=args.hardest, chemistry=args.chemistry)
-    run = begin(args.rival, args.lr, config.precision)
+    config = configure([*RECIPE.split(), *args.values])
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    run = begin(args.rival, config)
     resume(run, args.rival, args.out)
-    batches = drawn(list(names(args.scenes)), args.batch, [args.seed, run.took["steps"]])
-    loader = DataLoader(SceneViews(args.scenes, args.crop, CLOSE), batch_sampler=batches, num_workers=0)
+    batches = drawn(list(names(args.scenes)), config.batch, [config.seed, run.took["steps"]])
+    loader = DataLoader(SceneViews(args.scenes, config.crop, config.close), batch_sampler=batches, num_workers=0)
     clock = time.process_time(), time.monotonic()
     saved = time.monotonic()
     for item in loader:
         share = done(run.took, args)
         if share >= 1:
             break
-        loss = step(run, item, share, args.lr, config)
+        loss = step(run, item, share, config)
         now = time.process_time(), time.monotonic()
         run.took["processor_h"] += (now[0] - clock[0]) / 3600
         run.took["wall_h"] += (now[1] - clock[1]) / 3600
@@ -177,17 +191,8 @@ def main(argv: list[str] | None = None) -> int:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--crops", type=int, help="the budget in crops seen")
     budget.add_argument("--hours", type=float, help="the budget in hours of processor time")
-    parser.add_argument("--batch", type=int, default=3, help="scenes a step, four crops each")
-    parser.add_argument("--crop", type=int, default=256, help="px, a multiple of 32")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default=Config.precision, help="as training.config's")
-    parser.add_argument(
-        "--hardest", type=float, default=Config.hardest, help="weight in the loss, as training.config's"
-    )
-    parser.add_argument("--chemistry", type=float, default=Config.chemistry, help="the same")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
+    parser.add_argument("values", nargs="*", metavar="KEY=VALUE", help="of training.config, instead of the recipe's")
+    args = parser.parse_intermixed_args(argv)
     try:
         run = train(args)
     except ValueError as error:

@@ -86,7 +86,8 @@ def scenes(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_a_cut_run_goes_on_to_its_budget(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "segmenter", lambda name: Tiny())
-    call = ["unet", "--scenes", str(scenes), "--out", str(tmp_path / "unet-crops"), "--batch", "1"]
+    call = ["unet", "--scenes", str(scenes), "--out", str(tmp_path / "unet-crops")]
+    call += ["batch=1", "close=4", "precision=fp32"]
     assert train.main([*call, "--crops", "4"]) == 0
     assert train.main([*call, "--crops", "8"]) == 0
     monkeypatch.setattr(rivals, "segmenter", lambda name, pretrained: Tiny())
@@ -99,7 +100,7 @@ def test_bf16_keeps_what_is_slow_in_it_in_fp32(monkeypatch: pytest.MonkeyPatch) 
     network = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, groups=3), Tiny())
     told: dict[str, list[torch.dtype]] = {"fp32": [], "bf16": []}
     monkeypatch.setattr(train, "segmenter", lambda name: network)
-    run = train.begin("unet", 1e-3, "bf16")
+    run = train.begin("unet", Config(precision="bf16"))
     plane = torch.zeros(1, 1, 8, 8)
     item = {"image1": torch.zeros(1, 1, 3, 32, 32, dtype=torch.uint8), "chemistry1": plane.long(), "truth1": plane}
     item |= dict.fromkeys(("valid1", "emphasis1", "weight1"), plane + 1)
