@@ -42,7 +42,7 @@ from training.screen_head import Trained
 
 OPSET: Final = 18
 LEVELS: Final = (4, 2, 1)
-TILES: Final = ((640, 32), (160, 32), (160, 32))
+TILES: Final = ((640, 32), (160, 32), (80, 24))
 """(core, halo) of each level, px at its scale: see `model.tiling` and docs/speed.md."""
 MAX_DIFFERENCE: Final = 1e-4
 MAX_BYTES: Final = 20_000_000
