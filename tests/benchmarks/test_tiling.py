@@ -62,12 +62,27 @@ def test_rims_as_wide_as_what_the_network_sees_make_the_tiling_no_matter(tmp_pat
         assert rows[name]["share_listed_by_one_alone"] == 0
 
 
+LISTED_ALONE, CONFIDENCE_MEDIAN, CONFIDENCE_95, MM2_OFF = 0.15, 0.04, 0.25, 0.06
+"""About twice what was measured of 0.5.0: .06 to .09, .014, .13, .028."""
+
+
 @pytest.fixture(scope="module")
 def shipped() -> dict[str, dict[str, Any]]:
     """The shipped file on two scenes, by tiling."""
-    tilings = {"shipped": None, "224": alike(160), "512": alike(448), "1024": alike(960), "wide": alike(160, 128)}
+    tilings = {"shipped": None, "224": alike(160), "512": alike(448), "1024": alike(960)}
+    tilings |= {"wide": alike(160, 128), "bare": alike(160, 0)}
     found = measure(SHIPPED, scenes(2, SIZE_MM), SIZE_MM, {**tilings})
-    return {row["tiling"]: row for row in found["rows"] + found["moved"]}
+    return {row["tiling"]: row for row in found["rows"]}
+
+
+def close(row: dict[str, Any]) -> bool:
+    """Whether a tiling keeps to the bounds."""
+    return bool(
+        row["share_listed_by_one_alone"] <= LISTED_ALONE
+        and row["confidence_off_median"] <= CONFIDENCE_MEDIAN
+        and row["confidence_off_95"] <= CONFIDENCE_95
+        and row["mm2_off_by_more_than_0.05"] <= MM2_OFF
+    )
 
 
 @pytest.mark.slow
@@ -77,12 +92,8 @@ def test_the_shipped_file_says_the_same_whatever_the_tiling_to_what_was_measured
     assert whole(SIZE_MM)[2][0] == 960, "the largest tiles hold the whole picture"
     assert shipped["1024"]["cells_listed"] > 20
     assert shipped["1024"]["mm2_off_at_most"] < 1e-4
-    for name in ("shipped", "224", "512"):
-        row = shipped[name]
-        assert row["share_listed_by_one_alone"] <= 0.15, name
-        assert row["confidence_off_median"] <= 0.05, name
-        assert row["confidence_off_95"] <= 0.25, name
-        assert row["mm2_off_by_more_than_0.05"] <= 0.02, name
+    assert [name for name in ("shipped", "224", "512") if not close(shipped[name])] == []
+    assert not close(shipped["bare"]), "without rims the bounds are broken: they can be"
 
 
 @pytest.mark.slow
