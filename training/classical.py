@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.calibration import Calibration
 from model.cells import PAD_LOGIT, CellHead, cell_confidence
-from model.grid import SUBCELLS
 from model.taxonomy import CHEMISTRIES
 from training.prediction import CURVE_FLOOR, Prediction, spread
 
@@ -66,7 +66,8 @@ class ClassicalDetector:
         distance = np.linalg.norm(lab - _local_median(lab), axis=-1)
         usual = _local_median(distance[..., None])[..., 0]
         logit = (distance - self.base - self.spread * usual) / self.softness
-        beyond = [(0, -side % SUBCELLS) for side in logit.shape]
+        whole = Calibration.from_scale(mm_per_px, (image.shape[1], image.shape[0])).grid.subcell_shape
+        beyond = [(0, cells - side) for cells, side in zip(whole, logit.shape, strict=True)]
         return np.pad(logit, beyond, constant_values=PAD_LOGIT).astype(np.float32)
 
 

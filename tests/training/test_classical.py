@@ -49,3 +49,8 @@ def test_what_is_stained_is_told_per_square_millimetre() -> None:
 def test_any_size_and_scale_gives_whole_cells() -> None:
     assert ClassicalDetector().look(cloth(side=61), 1.7).confidence.shape == (11, 11)
     assert ClassicalDetector().look(np.full((1, 1, 3), 128, np.uint8), 0.25).confidence.shape == (1, 1)
+
+
+def test_cells_are_those_of_the_grid_where_a_picture_ends_in_part_of_a_mm() -> None:
+    image = cloth(side=60)[:53]
+    assert ClassicalDetector().look(image, 1.7).confidence.shape == (10, 11)  # 90.1 x 102 mm
