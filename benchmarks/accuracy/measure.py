@@ -65,7 +65,7 @@ class Entry:
     why: str = ""
 
 
-def calibrated(looks: Looks, args: argparse.Namespace, network: str, *, area: bool = True) -> Calibration:
+def calibrated(looks: Looks, args: argparse.Namespace, network: str) -> Calibration:
     """A rival's own cell head, temperature and thresholds, on the cloth and to the budget that ours is held to.
 
     What it said is kept under `network`, its hash or name, so that a cut look goes on.
@@ -77,8 +77,7 @@ def calibrated(looks: Looks, args: argparse.Namespace, network: str, *, area: bo
     collected, bare = calibrate.look(
         cast(Detector, looks), of, sets.data_root(args.data), Kept(args.runs / "kept", network)
     )
-    shift = area_shift(collected) if area else 0.0
-    prices = Prices.from_savings(load_inputs(), args.budget)
+    prices, shift = Prices.from_savings(load_inputs(), args.budget), area_shift(collected)
     return calibrate.calibrate(collected, shift, bare, prices, caution=args.caution, prints=args.prints)[0]
 
 
@@ -148,8 +147,7 @@ def _untrained(name: str, args: argparse.Namespace) -> Entry:
         data = sets.data_root(args.data)
         looks.fit(s.image for p in clean.parts(True) for s in clean.scenes(p, data, args.patchcore, args.scenes))
         took = {"clean_pictures": len(clean.parts(True)) * args.patchcore}
-    calibration = calibrated(looks, args, f"{name} {took}", area=name == "classical")
-    subject = RivalSubject(name, looks, calibration, names_chemistry=False)
+    subject = RivalSubject(name, looks, calibrated(looks, args, f"{name} {took}"), names_chemistry=False)
     return Entry(name, "", took, None, subject)
 
 

@@ -42,6 +42,8 @@ _STEP_PX: Final = 32
 BANK: Final = 20_000
 """Of PatchCore's memory: as many patches as 1 % of a usual set for it."""
 _CORESET: Final = 4_000
+_USUAL: Final = 0.99
+"""Share of clean patches that are no further than what PatchCore calls usual."""
 
 
 def segmenter(name: str, *, pretrained: bool = True) -> nn.Module:
@@ -130,7 +132,10 @@ class PatchCore:
 
     @torch.no_grad()
     def fit(self, canvases: Iterable[NDArray[np.uint8]], seed: int = 0) -> None:
-        """Remember clean cloth: patches drawn at random from all canvases (the greedy coreset takes hours here)."""
+        """Remember clean cloth: patches drawn at random from all canvases (the greedy coreset takes hours here).
+
+        Others of them say how far clean cloth lies from what is remembered: of such distances logits are made.
+        """
         rng = torch.Generator().manual_seed(seed)
         kept = []
         for canvas in canvases:
@@ -138,7 +143,15 @@ class PatchCore:
             rows = embedding.permute(0, 2, 3, 1).reshape(-1, embedding.shape[1])
             kept.append(rows[torch.randperm(len(rows), generator=rng)[: max(1, BANK // 40)]])
         every = torch.cat(kept)
-        self._model.memory_bank = every[torch.randperm(len(every), generator=rng)[:_CORESET]]
+        mixed = every[torch.randperm(len(every), generator=rng)]
+        bank = min(_CORESET, len(mixed) // 2)
+        self._model.memory_bank = mixed[:bank]
+        clean = self._distance(mixed[bank : bank + _CORESET])
+        self._usual, self._spread = float(torch.quantile(clean, _USUAL)), float(clean.std())
+
+    def _distance(self, rows: Tensor) -> Tensor:
+        """To the nearest that is remembered: (n, features) -> (n,)."""
+        return torch.cat([torch.cdist(part, self._model.memory_bank).amin(1) for part in torch.split(rows, 4096)])
 
     def _embedding(self, canvas: NDArray[np.uint8]) -> Tensor:
         small = cv2.resize(canvas, (canvas.shape[1] // 2, canvas.shape[0] // 2), interpolation=cv2.INTER_AREA)
@@ -150,10 +163,10 @@ class PatchCore:
 
     @torch.no_grad()
     def logits(self, canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See `Looks`; the logit is the distance itself, to be calibrated."""
+        """See `Looks`; the logit is the distance, from where clean cloth ends, in its standard deviations."""
         embedding = self._embedding(canvas)
         rows = embedding.permute(0, 2, 3, 1).reshape(-1, embedding.shape[1])
-        distance = torch.cat([torch.cdist(part, self._model.memory_bank).amin(1) for part in torch.split(rows, 4096)])
+        distance = (self._distance(rows) - self._usual) / self._spread
         place = distance.reshape(embedding.shape[2:]).numpy()
         size = canvas.shape[1] // 4, canvas.shape[0] // 4
         logit = np.asarray(cv2.resize(place, size, interpolation=cv2.INTER_LINEAR), np.float32)
