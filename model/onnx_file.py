@@ -130,9 +130,9 @@ class OnnxFile:
         self._pool = ThreadPoolExecutor(helpers, "spotgrid-tile") if helpers else None
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         glance = self._session.get_modelmeta().custom_metadata_map.get(GLANCE_KEY)
-        data = data if glance is None else _decoded(self.path, glance)
-        self._glance = self._session if glance is None else _session(self.path, data, providers)
-        self._lone = _session(self.path, data, providers, self.threads) if helpers else self._glance
+        coarse = data if glance is None else _decoded(self.path, glance)
+        self._glance = self._session if glance is None else _session(self.path, coarse, providers)
+        self._lone = _session(self.path, coarse, providers, self.threads) if helpers else self._glance
         self._here = threading.local()  # alone: this thread's work has all threads to itself
         try:
             channels = _check_graph(self._session, _OUTPUTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import tracemalloc
@@ -233,6 +234,11 @@ def test_memory_holds_a_few_rows_of_tiles_and_the_maps(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 90e6
+
+
+def test_the_shipped_file_is_named_by_its_own_hash() -> None:
+    info = Detector(threads=2).info
+    assert info.sha256 == hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
 
 
 def test_threads_share_one_detector(toy: Detector) -> None:
