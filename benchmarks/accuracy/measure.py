@@ -29,6 +29,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.accuracy.ahead import ahead
 from benchmarks.accuracy.rivals import SEGMENTERS, TOOK, Classical, PatchCore, RivalSubject, Segmenter, load
 from benchmarks.origin import origin
@@ -144,11 +147,18 @@ def _untrained(name: str, args: argparse.Namespace) -> Entry:
             looks = PatchCore()
         except ImportError as error:
             return Entry(name, why=f"not installed: {error}")
-        data = sets.data_root(args.data)
-        looks.fit(s.image for p in clean.parts(True) for s in clean.scenes(p, data, args.patchcore, args.scenes))
+        looks.fit(unseen_clean(args))
         took = {"clean_pictures": len(clean.parts(True)) * args.patchcore}
-    subject = RivalSubject(name, looks, calibrated(looks, args, f"{name} {took}"), names_chemistry=False)
+    subject = RivalSubject(name, looks, calibrated(looks, args, f"{name} {took} {args.clean}"), names_chemistry=False)
     return Entry(name, "", took, None, subject)
+
+
+def unseen_clean(args: argparse.Namespace) -> Iterator[NDArray[np.uint8]]:
+    """Canvases of clean cloth that calibration does not look at: of what PatchCore knows it would set no threshold."""
+    for part in clean.parts(True):
+        looked_at = args.clean if part.recipe.pictures else 2 * args.clean
+        scenes = clean.scenes(part, sets.data_root(args.data), looked_at + args.patchcore, args.scenes)
+        yield from (scene.image for scene in islice(scenes, looked_at, None))
 
 
 def _file(entry: Entry, args: argparse.Namespace) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from datasets.scene import save
 from model.cells import CellHead
 from model.taxonomy import CHEMISTRIES
 from tests.training.test_evaluate import scene
+from training import clean
 from training.config import Config
 from training.operating import Calibration
 
@@ -238,6 +240,15 @@ def test_ours_counts_the_crops_of_all_levels_and_does_not_go_on_with_a_run(
     (tmp_path / "spotnet-crops" / "last.pt").touch()
     assert ours.main(call) == 1
     assert "holds a run already" in capsys.readouterr().err
+
+
+def test_patchcore_is_shown_no_cloth_that_calibration_looks_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scenes(part: Any, data: Path, count: int, cache: Path) -> Iterator[argparse.Namespace]:
+        return (argparse.Namespace(image=f"{part.name}-{number}") for number in range(count))
+
+    monkeypatch.setattr(clean, "scenes", scenes)
+    args = asked("--data", str(tmp_path), "--clean", "2", "--patchcore", "1")
+    assert list(measure.unseen_clean(args)) == ["clean-prints-4", "clean-garments-2"]
 
 
 def test_the_detector_without_learning_is_looked_at_as_a_rival() -> None:
