@@ -105,7 +105,7 @@ def render(document: Document) -> str:
         f"Measured {document['date'][:10]} at commit {document['commit'][:7]} on the frozen test set, {whole}, "
         f"{pictures:,} pictures. Budgets: {budget['crops']:,} crops of 224 px, or {budget['processor_h']:g} h of a "
         f"processor core. Every threshold was chosen for {budget['false_cells_per_m2']:g} false cells per m² of clean "
-        f"cloth, of which printed cloth may use {budget['prints_share']:g} (`--caution {budget['caution']:g}`), on "
+        f"cloth, on printed cloth for {budget['prints_share']:g} times as many (`--caution {budget['caution']:g}`), on "
         f"{seen['stained']} stained scenes, {3 * seen['clean']} clean ones and {seen['photos']} photographs. Cell "
         f"figures and stains found are of stains of 2 mm² or more and ΔE 8 or more. In brackets: 95 % bootstrap "
         f"interval by picture."
