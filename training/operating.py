@@ -346,16 +346,16 @@ class Curve:
     def choose(self, prices: Prices) -> dict[str, Any]:
         """The threshold of least expected cost at which every set keeps its share of the budget.
 
-        The rate that is paid for is the mean of the worst set.
+        What is paid for is the mean over the sets, each weighing alike; what must keep the budget is the worst one.
 
         Returns:
             threshold, its cell recall, its false cells per m² (of the worst set, and of each), the expected cost per m²
             and whether the budget decided, or the prices, or nothing could keep the budget.
         """
-        worst = np.max(list(self.false_per_m2.values()), axis=0)
+        worst, mean = (pick(list(self.false_per_m2.values()), axis=0) for pick in (np.max, np.mean))
         used = np.max([rate / self.share[name] for name, rate in self.cautious_per_m2.items()], axis=0)
         missed = prices.prior * (1 - self.recall) * prices.miss
-        cost = CELLS_PER_M2 * missed + (1 - prices.prior) * worst * prices.false
+        cost = CELLS_PER_M2 * missed + (1 - prices.prior) * mean * prices.false
         allowed = np.nonzero(used <= prices.budget_per_m2)[0]
         # Should no threshold keep the budget, the strictest one is the nearest to it, and its rate shows that it fails.
         best = int(allowed[np.argmin(cost[allowed])]) if len(allowed) else len(cost) - 1

@@ -54,6 +54,16 @@ def test_cells_of_one_kind_cannot_be_fitted() -> None:
         fit_cell_head(np.zeros((5, 3)), np.ones(5, bool))
 
 
+def test_the_mean_of_the_sets_is_paid_for_and_the_worst_keeps_the_budget() -> None:
+    thresholds, recall = np.array([0.3, 0.6, 0.9]), np.array([0.9, 0.8, 0.2])
+    rates = {"calm": np.array([0.0, 0.0, 0.0]), "busy": np.array([30.0, 8.0, 2.0])}
+    curve = Curve(thresholds, recall, rates, rates, {"calm": 1.0, "busy": 1.0})
+    # Missed ones of 8 stained cells a m² cost 0.8, 1.6, 6.4, false ones 15, 4, 1; the worst rates would favour 0.9.
+    found = curve.choose(Prices(miss=1.0, false=1.0, prior=0.0008, budget_per_m2=10))
+    assert (found["threshold"], found["false_cells_per_m2"], found["decided_by"]) == (0.6, 8.0, "prices")
+    assert curve.choose(Prices(miss=100.0, false=1.0, prior=0.02, budget_per_m2=10))["decided_by"] == "budget"
+
+
 def test_what_neighbours_add_is_found_by_likelihood() -> None:
     rng = np.random.default_rng(4)
     own = rng.normal(-3, 3, (300, 300)).astype(np.float32)
