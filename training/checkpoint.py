@@ -8,6 +8,7 @@ python -m training.checkpoint runs/mine/last.pt mine.pt --mean-with runs/tuned/l
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,25 +123,34 @@ def slim(path: Path, out: Path, views: int = 1) -> None:
         ValueError: not a checkpoint.
     """
     data = read(path)
-    kept = {key: data[key] for key in ("schema", "step", "best", "ema")}
+    kept = {key: data[key] for key in ("schema", "step", "best", "ema", "mean_of") if key in data}
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(kept | {"config": without_folders(data["config"]), "views": views}, out)
 
 
-def mean_of(path: Path, other: Path, out: Path) -> None:
+def mean_of(path: Path, other: Path, out: Path, share: float = 0.5) -> None:
     """Write the mean of two checkpoints' averaged weights, one of which began from the other (Wortsman et al., 2022,
-    "Model soups"): it often keeps what both learnt.
+    "Model soups" and "Robust fine-tuning of zero-shot models"): it often keeps what both learnt.
+
+    Args:
+        share: of `other`, 0 to 1.
 
     Raises:
-        ValueError: not checkpoints of one network.
+        ValueError: not checkpoints of one network, or no such share.
     """
+    if not 0 <= share <= 1:
+        raise ValueError(f"--share is {share:g}; it must be 0 to 1")
     slim(path, out)
     data, weights = read(out), read(other)["ema"]
     own = data["ema"]
     if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
         raise ValueError(f"{path} and {other} are of different networks; a mean is of one run and what it became")
-    mean = {key: value.lerp(weights[key], 0.5) if value.is_floating_point() else value for key, value in own.items()}
-    torch.save(data | {"ema": mean}, out)
+    mean = {key: value.lerp(weights[key], share) if value.is_floating_point() else value for key, value in own.items()}
+    parents = [
+        {"checkpoint_sha256": hashlib.sha256(one.read_bytes()).hexdigest(), "share": of}
+        for one, of in ((path, 1 - share), (other, share))
+    ]
+    torch.save(data | {"ema": mean, "mean_of": parents}, out)
 
 
 def without_folders(config: dict[str, Any]) -> dict[str, Any]:
@@ -161,10 +171,11 @@ def main(argv: list[str] | None = None) -> int:
         "--views", type=int, choices=MIRRORS, default=1, help="how often it looks at each place (default 1)"
     )
     parser.add_argument("--mean-with", type=Path, metavar="FILE", help="a run that began from this one: write the mean")
+    parser.add_argument("--share", type=float, default=0.5, help="of --mean-with in the mean (default .5)")
     args = parser.parse_args(argv)
     try:
         if args.mean_with is not None:
-            mean_of(args.checkpoint, args.mean_with, args.out)
+            mean_of(args.checkpoint, args.mean_with, args.out, args.share)
             args.checkpoint = args.out
         slim(args.checkpoint, args.out, args.views)
     except (ValueError, OSError) as error:
