@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from datasets.pictures import Pool
 from datasets.scene import Scene, Stain, load, names, save
 from datasets.torch_data import SPECK_MM2, SceneViews, _emphasis, _target, augment
 from model.network import CONTEXT, Ratios, SpotNet, load_imagenet
+from training import export as exporting
 from training.checkpoint import load_network, read, start_from
 from training.checkpoint import main as checkpoint_main
 from training.config import Config, configure, describe
@@ -191,6 +193,24 @@ def test_the_mean_of_a_run_and_of_what_it_became_lies_half_way(tiny_run: Path, t
     torch.testing.assert_close(read(tmp_path / "mean.pt")["ema"][key], data["ema"][key] + 1.0)
     torch.save(data | {"ema": {key: data["ema"][key]}}, other)
     assert checkpoint_main([one, str(tmp_path / "mean.pt"), "--mean-with", other]) == 1
+
+
+def test_a_mean_has_shares_and_names_its_parents(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = tiny_run / "last.pt", tmp_path / "other.pt"
+    data = torch.load(path)
+    torch.save(data | {"ema": {key: value + 1 for key, value in data["ema"].items()}}, other)
+    call = [str(path), str(tmp_path / "mean.pt"), "--mean-with", str(other)]
+    assert checkpoint_main([*call, "--share", "0.25"]) == 0
+    mean = torch.load(tmp_path / "mean.pt")
+    key = next(key for key, value in data["ema"].items() if value.is_floating_point())
+    torch.testing.assert_close(mean["ema"][key], data["ema"][key] + 0.25)
+    assert [parent["share"] for parent in mean["mean_of"]] == [0.75, 0.25]
+    assert mean["mean_of"][1]["checkpoint_sha256"] == hashlib.sha256(other.read_bytes()).hexdigest()
+    assert exporting.describe(tmp_path / "mean.pt")["mean_of"] == mean["mean_of"]
+    assert checkpoint_main([*call, "--share", "1.5"]) == 1
+    assert "0 to 1" in capsys.readouterr().err
 
 
 @torch.no_grad()
