@@ -35,6 +35,8 @@ class Recipe:
     pictures: dict[str, float] = field(
         default_factory=lambda: {"garment": 0.42, "texture": 0.1, "rig": 0.06, "grey": 0.06}
     )
+    photo_mm_per_px: tuple[float, float] = (0.45, 2.0)  # scale at which a photographed garment may stand for cloth
+    colour_spread: float = 1.0  # how far a stain's colour strays from its source's table, times the usual
     printed_share: float = 0.5
     sewn_share: float = 0.3
     table_share: float = 0.2
@@ -103,7 +105,7 @@ def _garment(rng: np.random.Generator, recipe: Recipe, pool: Pool, side: int) ->
     kind = str(rng.choice(names, p=weights / weights.sum()))
     if kind == "procedural":
         return _procedural(rng, recipe, side)
-    piece = pool.draw(rng, kind, side, side)
+    piece = pool.draw(rng, kind, side, side, recipe.photo_mm_per_px if kind == "garment" else None)
     gain = log_uniform(rng, 0.7, 1.3) if kind != "texture" else log_uniform(rng, 0.3, 1.6)
     linear = np.clip(piece.linear * np.float32(gain), 0.0, 1.0)
     notes = {"cloth": kind, "picture": piece.name}
@@ -171,7 +173,7 @@ def _add_stain(
         (y0, x0, y1, x1), density, outline, fringe = placed
         window = np.s_[y0:y1, x0:x1]
         strength = log_uniform(rng, *recipe.strength)
-        after = soak(rng, stained[window], density, optics, strength)
+        after = soak(rng, stained[window], density, optics, strength, recipe.colour_spread)
         delta_e = contrast(ground.linear[window] * factor[window], after * factor[window], outline)
         if delta_e < recipe.min_delta_e and attempt < 5:
             continue

@@ -126,11 +126,21 @@ class Pool:
         """The kinds that hold at least one picture."""
         return [k for k in KINDS if self.sources[k]]
 
-    def draw(self, rng: np.random.Generator, kind: str, height: int, width: int) -> Piece:
-        """A piece of a random picture on a canvas of (height, width) px."""
+    def draw(
+        self,
+        rng: np.random.Generator,
+        kind: str,
+        height: int,
+        width: int,
+        mm_per_px: tuple[float, float] | None = None,
+    ) -> Piece:
+        """A piece of a random picture on a canvas of (height, width) px.
+
+        `mm_per_px`: the range of scales it may be taken to have, instead of its source's.
+        """
         source = self.sources[kind][int(rng.integers(len(self.sources[kind])))]
         picture = _read(source.path)
-        scale = log_uniform(rng, source.low_mm_per_px, source.high_mm_per_px)
+        scale = log_uniform(rng, *(mm_per_px or (source.low_mm_per_px, source.high_mm_per_px)))
         quarter = int(rng.integers(4))
         window = (height * 0.25 / scale, width * 0.25 / scale)
         piece, middle = _cut(rng, np.rot90(picture, quarter), *window, tile=kind == "texture")

@@ -267,16 +267,16 @@ def typical(optics: Optics, cloth: F32) -> Draw:
     return Draw(np.asarray(optics.absorbance, np.float32), optics.wet, sheen, paste, optics.hiding)
 
 
-def varied(rng: np.random.Generator, optics: Optics, cloth: F32) -> Draw:
-    """One of a source's colours, somewhat stronger, thinner, wetter than its table has it."""
+def varied(rng: np.random.Generator, optics: Optics, cloth: F32, spread: float = 1.0) -> Draw:
+    """One of a source's colours, stronger, thinner, wetter than its table has it, `spread` times the usual."""
     choices = (optics.absorbance, *optics.alternatives)
     a = np.asarray(choices[rng.integers(len(choices))], np.float32)
-    a = a * np.exp(rng.normal(0.0, 0.18, 3)).astype(np.float32)
+    a = a * np.exp(rng.normal(0.0, 0.18 * spread, 3)).astype(np.float32)
     wet = optics.wet * rng.uniform(0.6, 1.4) if optics.wet > 0 else 0.0
     sheen = rng.uniform(0.0, _SHEEN) if _shines(optics, cloth) else 0.0
     if optics.paste is None:
         return Draw(a, wet, sheen)
-    own = np.asarray(optics.paste, np.float32) * np.exp(rng.normal(0.0, 0.12, 3)).astype(np.float32)
+    own = np.asarray(optics.paste, np.float32) * np.exp(rng.normal(0.0, 0.12 * spread, 3)).astype(np.float32)
     return Draw(a, wet, sheen, own, optics.hiding * rng.uniform(0.6, 1.6))
 
 
@@ -285,9 +285,11 @@ def _shines(optics: Optics, cloth: F32) -> bool:
     return optics.wet > 0 and float(cloth.mean()) < 0.06
 
 
-def soak(rng: np.random.Generator, cloth: F32, density: F32, optics: Optics, strength: float) -> F32:
+def soak(
+    rng: np.random.Generator, cloth: F32, density: F32, optics: Optics, strength: float, spread: float = 1.0
+) -> F32:
     """Cloth (h, w, 3) linear reflectance after a stain of `density` (h, w) and `strength` lies on it, optics varied."""
-    return soaked(cloth, density, varied(rng, optics, cloth), strength)
+    return soaked(cloth, density, varied(rng, optics, cloth, spread), strength)
 
 
 def soaked(cloth: F32, density: F32, draw: Draw, strength: float) -> F32:

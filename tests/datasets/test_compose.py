@@ -65,6 +65,15 @@ def test_an_even_blot_is_oval_and_the_same_all_over() -> None:
     assert {stain.shape for stain in render_scene(recipe, NO_PICTURES, 3).stains} == {"drop"}
 
 
+def test_a_wider_spread_strays_farther_from_a_source_s_colour() -> None:
+    def colours(spread: float) -> np.ndarray:
+        rng, white = np.random.default_rng(5), np.full((1, 1, 3), 0.9, np.float32)
+        one = np.ones((1, 1), np.float32)
+        return np.log([soak(rng, white, one, OPTICS["coffee"], 1.0, spread)[0, 0] for _ in range(60)])
+
+    assert (colours(3.0).std(axis=0) > 1.3 * colours(1.0).std(axis=0)).all()
+
+
 def test_a_clean_recipe_has_no_stain_and_nothing_to_ignore() -> None:
     scene = render_scene(replace(SMALL, clean_share=1.0), NO_PICTURES, 3)
     assert not scene.stains

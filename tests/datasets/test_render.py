@@ -79,6 +79,16 @@ def test_a_piece_of_a_picture_has_the_canvas_size(data_root: Path) -> None:
         assert 0.0 <= piece.linear.min() <= piece.linear.max() <= 1.0
 
 
+def test_a_photographed_garment_may_stand_for_cloth_at_another_scale(data_root: Path) -> None:
+    pool = Pool(data_root, "train")
+    own, told = (
+        [pool.draw(np.random.default_rng(i), "garment", 80, 80, r).mm_per_px for i in range(8)]
+        for r in (None, (0.2, 0.3))
+    )
+    assert min(own) >= 0.45
+    assert all(0.2 <= scale <= 0.3 for scale in told)
+
+
 def test_the_test_set_is_the_locked_one() -> None:
     spec, lock = load_spec(), json.loads(LOCK.read_text())
     assert lock["version"] == spec.version
