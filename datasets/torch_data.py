@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datasets.augmentation import taken_again
 from datasets.scene import Scene, load
 from model.taxonomy import CHEMISTRIES, SOURCE_NAMES, SOURCES
 
@@ -191,17 +192,13 @@ def _chemistry(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 
 
 def augment(rng: np.random.Generator, scene: Scene) -> Scene:
-    """One of the eight turns and flips, and a change of tone and tint that any camera might make."""
+    """One of the eight turns and flips, as another camera might have taken it."""
     turn, flip = int(rng.integers(4)), bool(rng.integers(2))
 
     def move(a: NDArray[np.generic]) -> NDArray[np.generic]:
         a = np.rot90(a, turn)
         return np.ascontiguousarray(a[:, ::-1] if flip else a)
 
-    gain = np.exp(rng.normal(0.0, 0.06, 3) + rng.normal(0.0, 0.1))
-    power = np.exp(rng.normal(0.0, 0.1))
-    levels = np.arange(256)[:, None] / 255.0
-    table = np.clip(np.rint(255.0 * (levels**power) * gain), 0, 255).astype(np.uint8)
-    image = cv2.LUT(np.ascontiguousarray(move(scene.image)), table.reshape(1, 256, 3))
+    image = taken_again(rng, np.asarray(move(scene.image), np.uint8))
     moved = {k: move(getattr(scene, k)) for k in ("coverage", "stain_id", "source", "ignore")}
-    return Scene(image=np.asarray(image, dtype=np.uint8), stains=scene.stains, meta=scene.meta, **moved)  # type: ignore[arg-type]
+    return Scene(image=image, stains=scene.stains, meta=scene.meta, **moved)  # type: ignore[arg-type]
