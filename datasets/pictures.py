@@ -39,7 +39,7 @@ def _bucket(name: str, buckets: int) -> int:
     return zlib.crc32(name.encode()) % buckets
 
 
-def _split(name: str) -> str:
+def split_of(name: str) -> str:
     """One in ten sources to the test set, one in ten to validation."""
     return {0: "test", 1: "val"}.get(_bucket(name, 10), "train")
 
@@ -52,7 +52,7 @@ def _garments(root: Path) -> list[tuple[str, Source]]:
     rows = [r for r in csv.DictReader(table.read_text().splitlines()) if r["split"] == "train"]
     return [
         (
-            _split(f"sender {r['sender_id']}"),
+            split_of(f"sender {r['sender_id']}"),
             Source(root / "clothing/train" / f"{r['image']}.jpg", "garment", 0.45, 2.0),
         )
         for r in rows
@@ -61,7 +61,7 @@ def _garments(root: Path) -> list[tuple[str, Source]]:
 
 def _textures(root: Path) -> list[tuple[str, Source]]:
     files = sorted((root / "textures/ambientcg").glob("*.png"))
-    return [(_split(p.stem), Source(p, "texture", 0.2, 0.6)) for p in files]
+    return [(split_of(p.stem), Source(p, "texture", 0.2, 0.6)) for p in files]
 
 
 def _rig(root: Path) -> list[tuple[str, Source]]:
@@ -79,7 +79,7 @@ def _grey(root: Path) -> list[tuple[str, Source]]:
     for r in csv.DictReader(table.read_text().splitlines()):
         if r["label"] == "defect_free":
             block = (int(r["original_number"]) - 1) // 4
-            part = "train" if block == 0 else _split(f"block {block}")
+            part = "train" if block == 0 else split_of(f"block {block}")
             out.append((part, Source(root / "fabric_stain" / r["file"], "grey", 0.5, 1.1)))
     full = root / "fullsize" / "defect_free_1.jpg"
     return [*out, ("train", Source(full, "grey", 0.08, 0.12))] if full.is_file() else out
