@@ -4,6 +4,7 @@
     python -m training.evaluate --set testset --data ../shared/data --classical
     python -m training.evaluate --set clothing --data ../shared/data --model runs/mine/spotgrid-s.onnx
     python -m training.evaluate --set pasted --data ../shared/data --out ../results/pasted
+    python -m training.evaluate --set marked --data ../shared/data --out ../results/marked
     python -m training.evaluate --set eval_dev --data ../shared/data --purpose "release 0.1" --out ../results/eval_dev
     python -m training.evaluate --set my_photos --mm-per-px 0.2 --out ../results/my_photos
     python -m training.evaluate --set testset --data ../shared/data --cache ../testset --share 0.1    # a quick look
@@ -211,7 +212,9 @@ def _total(count: int | None, limit: int | None) -> int | None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--set", required=True, metavar="SET", help="testset, eval_dev, clothing, pasted, or a folder")
+    parser.add_argument(
+        "--set", required=True, metavar="SET", help="testset, eval_dev, clothing, pasted, marked, or a folder"
+    )
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--model", type=Path, metavar="FILE", help="an ONNX file (default: the shipped network)")
     who.add_argument("--classical", action="store_true", help="the classical detector, the floor of difficulty")
@@ -278,6 +281,8 @@ def open_set(args: argparse.Namespace) -> PictureSet:
         return sets.clothing(args.data, _tell)
     if args.set == "pasted":
         return sets.pasted(args.data, _tell)
+    if args.set == "marked":
+        return sets.marked(args.data)
     return sets.folder(Path(args.set), args.mm_per_px, _tell)
 
 

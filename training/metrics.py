@@ -331,9 +331,9 @@ class _Table:
         return rows
 
     def chemistry(self) -> dict[str, Any]:
-        """Chemistry per found stain."""
+        """Chemistry per found stain whose own is known."""
         named = self.counted & (self.stains["confidence"] >= self.threshold) & self.stains["classes"].any(axis=1)
-        of = self.stains[named]
+        of = self.stains[named & (self.stains["chemistry"] >= 0)]
         classes = of["classes"] / of["classes"].sum(axis=1, keepdims=True)
         return chemistry_summary(self.bootstrap, of["picture"].astype(np.intp), of["chemistry"], classes)
 

@@ -3,7 +3,7 @@
 * Pixel F1 is pooled over the photos whose mask is marked good; pixels within 5 px of an outline count neither way.
 * A component of a mask (8-connected, 100 px or more; good and rough masks) is found when a quarter of it is covered.
 * A *false component* is an 8-connected piece of the prediction, 100 px or more, of which less than a quarter lies on
-  the mask or within 5 px of it.
+  the mask, within 5 px of it or where nobody could tell.
 * With boxes instead of masks, each box is a component, found when a tenth of it is covered: a box holds cloth too.
 * The chemistry of a photo is the area-weighted mean over its stained cells; a photo without a stained cell has none,
   and that counts as wrong.
@@ -39,20 +39,28 @@ class PhotoTruth:
         components: int32 (h, w), 0 = no stain, else the component's number.
         quality: how far the outlines can be trusted; "none" = nothing is known of where the stains are.
         chemistry: index into `CHEMISTRIES`, or None when unknown.
+        unsure: bool (h, w), where nobody could tell: what is said there counts neither way; None = nowhere.
     """
 
     components: NDArray[np.int32] = field(repr=False)
     quality: Quality
     chemistry: int | None = None
+    unsure: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     def mask(self) -> NDArray[np.bool_] | None:
         """Where stains are known to be, bool (h, w); None when nothing is known."""
         return None if self.quality == "none" else self.components > 0
 
     @classmethod
-    def from_mask(cls, mask: NDArray[np.bool_], quality: Quality, chemistry: int | None = None) -> PhotoTruth:
+    def from_mask(
+        cls,
+        mask: NDArray[np.bool_],
+        quality: Quality,
+        chemistry: int | None = None,
+        unsure: NDArray[np.bool_] | None = None,
+    ) -> PhotoTruth:
         """Components of a mask, bool (h, w)."""
-        return cls(_components(mask)[0], quality, chemistry)
+        return cls(_components(mask)[0], quality, chemistry, unsure)
 
     @classmethod
     def from_boxes(cls, boxes: NDArray[np.int32], shape: tuple[int, int], chemistry: int | None = None) -> PhotoTruth:
@@ -157,6 +165,7 @@ def score_photo(truth: PhotoTruth, stained: NDArray[np.bool_]) -> PhotoOutcome:
     if truth.quality == "none":
         return PhotoOutcome()
     mask = truth.components > 0
+    unsure = np.zeros_like(mask) if truth.unsure is None else truth.unsure
     near = _distance_to(mask) <= BAND_PX
     found_share = FOUND_SHARE_OF_BOX if truth.quality == "boxes" else FOUND_SHARE
     size = np.bincount(truth.components.ravel())[1:]
@@ -164,10 +173,10 @@ def score_photo(truth: PhotoTruth, stained: NDArray[np.bool_]) -> PhotoOutcome:
     asked = size >= (1 if truth.quality == "boxes" else COMPONENT_PX)
     pieces, n = _components(stained)
     piece_px = np.bincount(pieces.ravel(), minlength=n)[1:]
-    beside = np.bincount(pieces[near], minlength=n)[1:] < FOUND_SHARE * piece_px
+    beside = np.bincount(pieces[near | unsure], minlength=n)[1:] < FOUND_SHARE * piece_px
     counts = {"hit_px": 0, "false_px": 0, "missed_px": 0}
     if truth.quality == "good":
-        judged = ~(near & (_distance_to(~mask) <= BAND_PX))
+        judged = ~(near & (_distance_to(~mask) <= BAND_PX)) & ~unsure
         counts = {
             "hit_px": int((stained & mask & judged).sum()),
             "false_px": int((stained & ~mask & judged).sum()),

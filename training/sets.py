@@ -6,6 +6,7 @@
 | eval_dev | 60 real photos of stained garments, 0.35 mm/px; scored rarely | masks of 29, chemistry of all |
 | clothing | validation photos of clean garments, whole, 1.7 mm/px | no stain anywhere |
 | pasted | the same photos with rendered stains laid on them at their own scale | per mm² |
+| marked | real grey cloth with stains marked by hand, 0.8 mm/px; of blocks kept from training | masks |
 | FOLDER | scenes of `datasets.render`, or photos with masks or YOLO boxes | what the folder holds |
 """
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from datasets import scene as scene_files
 from datasets.compose import Recipe
+from datasets.marked import MARKS, marked_pictures
 from datasets.paste import Pasted, paste
 from datasets.readers import Problem, chemistry_of, picture_paths, read_box_folder, read_mask_folder
 from datasets.scene import Scene
@@ -36,6 +38,7 @@ from training.provenance import hash_files
 
 EVAL_DEV_MM_PER_PX: Final = 0.35
 CLOTHING_MM_PER_PX: Final = 1.7
+MARKED_MM_PER_PX: Final = 0.8
 PASTED: Final = Recipe(stains=(1, 3), area_mm2=(100.0, 2000.0), min_delta_e=15.0)
 """What is laid on a photo of `pasted`; `giant_share` of the stains are larger."""
 PASTED_SEED: Final = 1
@@ -154,6 +157,26 @@ def pasted(root: Path | None, on_problem: Problem) -> PictureSet:
     return PictureSet("pasted", "pasted", hashlib.sha256(said.encode()).hexdigest(), len(paths), pasted=photos)
 
 
+def marked(root: Path | None) -> PictureSet:
+    """The hand-marked pictures of the blocks that no network was trained on, and the clean ones beside them."""
+    splits = [marked_pictures(data_root(root), split) for split in ("val", "test")]
+    stained = [one for some, _ in splits for one in some]
+    clean = [path for _, some in splits for path in some]
+
+    def photos() -> Iterator[Photo]:
+        for one in stained:
+            truth = PhotoTruth.from_mask(one.stained, "good", unsure=one.unsure)
+            yield Photo(one.path.stem, read_picture(one.path), truth, MARKED_MM_PER_PX)
+        for path in clean:
+            image = read_picture(path)
+            yield Photo(
+                path.stem, image, PhotoTruth.from_mask(np.zeros(image.shape[:2], bool), "good"), MARKED_MM_PER_PX
+            )
+
+    data = hash_files([*(one.path for one in stained), *clean, MARKS])
+    return PictureSet("marked", "photos", data, len(stained) + len(clean), photos=photos())
+
+
 def folder(root: Path, mm_per_px: float | None, on_problem: Problem) -> PictureSet:
     """A folder of rendered scenes (`NAME.truth.png`), or of photos with masks or YOLO boxes at `mm_per_px`.
 
@@ -167,7 +190,7 @@ def folder(root: Path, mm_per_px: float | None, on_problem: Problem) -> PictureS
     if not (root / "images").is_dir():
         raise ValueError(
             f"{root}: neither rendered scenes (NAME.truth.png) nor photos (images/ with masks/ or labels/) are there; "
-            f"--set takes testset, eval_dev, clothing, pasted or such a folder"
+            f"--set takes testset, eval_dev, clothing, pasted, marked or such a folder"
         )
     if mm_per_px is None:
         raise ValueError(f"{root}: photos have no scale of their own; give --mm-per-px (0.02 to 5)")

@@ -77,7 +77,7 @@ class Truth:
         rows, cols: the grid's size in cells.
         area_mm2: float32 (s,), each stain's area inside the picture.
         delta_e: float32 (s,), its contrast, CIEDE2000.
-        chemistry: int8 (s,), index into `CHEMISTRIES`.
+        chemistry: int8 (s,), index into `CHEMISTRIES`; -1 where it is not known.
         nearest: int32 (10 rows, 10 cols), index of the stain that lies nearest to each mm²; -1 in a clean picture.
         distance_mm: float32 (10 rows, 10 cols), distance to it, 0 inside; infinite in a clean picture.
         stain, cell, held_mm2: (k,) each, one entry per stain and cell that meet: index of the stain, row-major index
@@ -169,13 +169,17 @@ def truth_of(coverage: NDArray[np.float32], stain_id: NDArray[np.int16], stains:
         cols=cols,
         area_mm2=_sum_by(index[ys, xs], coverage[ys, xs], len(known)),
         delta_e=np.array([stain.delta_e for stain in known], np.float32),
-        chemistry=np.array([CHEMISTRIES.index(stain.chemistry) for stain in known], np.int8),
+        chemistry=np.array([_chemistry_index(stain.chemistry) for stain in known], np.int8),
         nearest=nearest,
         distance_mm=distance,
         stain=met // cells,
         cell=met % cells,
         held_mm2=_sum_by(where, coverage[ys, xs], len(met)),
     )
+
+
+def _chemistry_index(chemistry: str) -> int:
+    return CHEMISTRIES.index(chemistry) if chemistry in CHEMISTRIES else -1
 
 
 def _nearest_stain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,14 @@ def test_the_curve_comes_from_one_look(summary: dict[str, Any]) -> None:
     assert curve[strict]["false_cells_per_m2"] == 0.0
     recalls = [row["cell_recall"] for row in summary["curve"]]
     assert recalls == sorted(recalls, reverse=True)
+
+
+def test_a_stain_of_unknown_chemistry_is_no_wrong_name() -> None:
+    truth, prediction = stained_picture()
+    unknown = replace(truth, chemistry=np.where(truth.chemistry == OIL, -1, truth.chemistry).astype(np.int8))
+    score = SceneScore(threshold=0.5)
+    score.add(unknown, prediction, "stained")
+    assert score.summary()["chemistry"]["top1"]["value"] == 1.0  # the oil that was named tannin is not asked for
 
 
 def test_no_chemistry_no_figure() -> None:

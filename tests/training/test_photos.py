@@ -57,6 +57,14 @@ def test_false_components_lie_beside_the_mask() -> None:
     assert score_photo(truth, np.ones((200, 200), bool)).false_components == 1  # "all is stained" is no free recall
 
 
+def test_what_is_said_where_nobody_could_tell_counts_neither_way() -> None:
+    unsure = square(200, 110, 110, 40)
+    truth = PhotoTruth.from_mask(square(200, 20, 20, 40), "good", unsure=unsure)
+    there = square(200, 120, 120, 12)
+    assert score_photo(truth, there) == score_photo(truth, there & False)
+    assert score_photo(PhotoTruth.from_mask(square(200, 20, 20, 40), "good"), there).false_px == 144
+
+
 def test_boxes_are_found_by_a_tenth() -> None:
     boxes = np.array([[10, 10, 30, 30], [50, 50, 70, 70]], np.int32)
     truth = PhotoTruth.from_boxes(boxes, (100, 100))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from datasets.compose import Recipe
+from datasets.marked import marked_pictures
 from datasets.testset import Part, TestsetSpec
 from training import sets
 from training.evaluate import main
@@ -44,6 +45,17 @@ def test_a_share_takes_of_every_part_and_says_so(tmp_path: Path, capsys: pytest.
     assert '"limit": 3' in (tmp_path / "out" / "metrics.json").read_text()
     assert main([*call, "--share", "0"]) == 2
     assert "at most 1" in capsys.readouterr().err
+
+
+def test_marked_pictures_are_those_kept_from_training(data_root: Path) -> None:
+    given = sets.marked(data_root)
+    trained_on = {one.path.stem for one in marked_pictures(data_root, "train")[0]}
+    photos = list(given.photos)
+    assert len(photos) == given.count
+    assert not trained_on & {photo.name for photo in photos}
+    assert {photo.truth.quality for photo in photos} == {"good"}
+    assert any(photo.truth.unsure is not None and photo.truth.unsure.any() for photo in photos)
+    assert any(not photo.truth.components.any() for photo in photos), "clean ones are among them"
 
 
 def test_the_data_folder_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
