@@ -15,7 +15,7 @@ torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import timm
@@ -142,6 +142,38 @@ def look_at(network: nn.Module, finest: bool) -> Callable[[Tensor, Tensor], tupl
     return close if finest and close is not None else network
 
 
+def channels_of(network: nn.Module) -> int:
+    """Of the context that a network is told by: `CONTEXT`, or of as many networks as it is made of."""
+    return int(getattr(network, "channels", CONTEXT))
+
+
+class Together(nn.Module):
+    """Several networks that look at each place, each told by its own coarser look; what they say is the mean.
+
+    Args:
+        networks: SpotNet, or others of its contract.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.channels = sum(channels_of(network) for network in networks)
+
+    def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+        """As the networks' own, but context and features are all of theirs, one after the other."""
+        return self._mean(image, context, finest=False)
+
+    def close_look(self, image: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+        """As the networks' own, see `look_at`."""
+        return self._mean(image, context, finest=True)
+
+    def _mean(self, image: Tensor, context: Tensor, finest: bool) -> tuple[Tensor, ...]:
+        told = torch.split(context, [channels_of(network) for network in self.networks], dim=1)
+        said = [look_at(network, finest)(image, own) for network, own in zip(self.networks, told, strict=True)]
+        stain, chemistry, features = zip(*said, strict=True)
+        return torch.stack(stain).mean(0), torch.stack(chemistry).mean(0), torch.cat(features, dim=1)
+
+
 class Mirrored(nn.Module):
     """A network that also looks at each picture's mirror images, and says the mean: so many times the work.
 
@@ -153,6 +185,7 @@ class Mirrored(nn.Module):
     def __init__(self, network: nn.Module, views: int) -> None:
         super().__init__()
         self.network = network
+        self.channels = channels_of(network)
         self.turns = MIRRORS[views]
 
     def forward(self, image: Tensor, context: Tensor) -> tuple[Tensor, ...]:

@@ -2,6 +2,7 @@
 
 python -m training.checkpoint runs/mine/last.pt mine.pt    # the averaged weights alone, a quarter of the file
 python -m training.checkpoint runs/mine/last.pt runs/mine-m/last.pt --views 4    # what looks at each place four times
+python -m training.checkpoint runs/mine/last.pt runs/mine-m/last.pt --views 2 --beside runs/other/last.pt
 python -m training.checkpoint runs/mine/last.pt mine.pt --mean-with runs/tuned/last.pt    # half way to what it became
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from model.architectures import DEFAULT, build
-from model.network import MIRRORS, Mirrored
+from model.network import MIRRORS, Mirrored, Together
 
 
 @dataclass
@@ -85,11 +87,16 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def load_network(path: Path, *, ema: bool = True) -> nn.Module:
-    """The network of a checkpoint in eval mode; `ema`: its averaged weights. With `views` it looks so many times."""
+    """The network of a checkpoint in eval mode; `ema`: its averaged weights. With `views` it looks so many times, and
+    with `beside` others look with it."""
     data = read(path)
-    config = data["config"]
-    network = build(config.get("network", DEFAULT), config["encoder"], config["width"])
-    network.load_state_dict(data["ema" if ema else "model"])
+    networks = []
+    for weights in (data["ema" if ema else "model"], *data.get("beside", ())):
+        networks.append(
+            build(data["config"].get("network", DEFAULT), data["config"]["encoder"], data["config"]["width"])
+        )
+        networks[-1].load_state_dict(weights)
+    network = networks[0] if len(networks) == 1 else Together(networks)
     views = data.get("views", 1)
     return (network if views == 1 else Mirrored(network, views)).eval()
 
@@ -112,20 +119,31 @@ def start_from(network: nn.Module, path: Path) -> None:
     )
 
 
-def slim(path: Path, out: Path, views: int = 1) -> None:
+def slim(path: Path, out: Path, views: int = 1, beside: Sequence[Path] = ()) -> None:
     """Write a checkpoint's averaged weights alone: enough to export, and for `init=` of another run.
 
     Args:
         path, out: from where, and where to.
         views: how many times what is exported from it looks at each place, see `model.network.Mirrored`.
+        beside: checkpoints of networks that look with it, see `model.network.Together`.
 
     Raises:
-        ValueError: not a checkpoint.
+        ValueError: not checkpoints, or not of one network.
     """
-    data = read(path)
-    kept = {key: data[key] for key in ("schema", "step", "best", "ema", "mean_of") if key in data}
+    data, others = read(path), [read(other)["ema"] for other in beside]
+    for other, weights in zip(beside, others, strict=True):
+        _check_same(path, other, data["ema"], weights)
+    kept: dict[str, Any] = {key: data[key] for key in ("schema", "step", "best", "ema", "mean_of") if key in data}
+    if others:
+        origin = [hashlib.sha256(other.read_bytes()).hexdigest() for other in beside]
+        kept |= {"beside": others, "beside_sha256": origin}
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(kept | {"config": without_folders(data["config"]), "views": views}, out)
+
+
+def _check_same(path: Path, other: Path, own: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
+    if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
+        raise ValueError(f"{path} and {other} are of different networks; give runs of one architecture and width")
 
 
 def mean_of(path: Path, other: Path, out: Path, share: float = 0.5) -> None:
@@ -143,8 +161,7 @@ def mean_of(path: Path, other: Path, out: Path, share: float = 0.5) -> None:
     slim(path, out)
     data, weights = read(out), read(other)["ema"]
     own = data["ema"]
-    if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
-        raise ValueError(f"{path} and {other} are of different networks; a mean is of one run and what it became")
+    _check_same(path, other, own, weights)
     mean = {key: value.lerp(weights[key], share) if value.is_floating_point() else value for key, value in own.items()}
     parents = [
         {"checkpoint_sha256": hashlib.sha256(one.read_bytes()).hexdigest(), "share": of}
@@ -172,12 +189,20 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--mean-with", type=Path, metavar="FILE", help="a run that began from this one: write the mean")
     parser.add_argument("--share", type=float, default=0.5, help="of --mean-with in the mean (default .5)")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="networks that look with it: their mean is said",
+    )
     args = parser.parse_args(argv)
     try:
         if args.mean_with is not None:
             mean_of(args.checkpoint, args.mean_with, args.out, args.share)
             args.checkpoint = args.out
-        slim(args.checkpoint, args.out, args.views)
+        slim(args.checkpoint, args.out, args.views, args.beside)
     except (ValueError, OSError) as error:
         print(f"training.checkpoint: {error}", file=sys.stderr)
         return 1

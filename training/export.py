@@ -32,7 +32,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from datasets.prepared import why_not_shipped
-from model.network import CONTEXT, look_at
+from model.network import channels_of, look_at
 from model.onnx_file import CONTEXT_STRIDE, GLANCE_KEY, METADATA_KEY, SCHEMA, STRIDE, ModelFileError, OnnxFile
 from training.checkpoint import load_network, read, without_folders
 from training.novelty import load as load_novelty
@@ -145,7 +145,7 @@ def to_onnx(served: Served, path: Path) -> None:
     # Traced at unusual sizes: a dimension of 1, or two equal ones, would be taken for fixed or for the same.
     n, h, w = 2, 3, 5
     image = torch.zeros(n, 32 * h, 32 * w, 3, dtype=torch.uint8)
-    context = torch.zeros(n, CONTEXT, 32 * h // CONTEXT_STRIDE, 32 * w // CONTEXT_STRIDE)
+    context = torch.zeros(n, channels_of(served.network), 32 * h // CONTEXT_STRIDE, 32 * w // CONTEXT_STRIDE)
     batch, rows, cols = _DYNAMIC("n", min=1, max=64), _DYNAMIC("h32", min=1, max=128), _DYNAMIC("w32", min=1, max=128)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's remarks on names of dimensions, and its libraries' on theirs
@@ -212,7 +212,7 @@ def parity(network: nn.Module, calibration: Calibration, file: OnnxFile, picture
     stain, chemistry, flips, positions = 0.0, 0.0, 0, 0
     for (number, image), finest in product(enumerate(pictures), (True, False)):
         n, h, w = image.shape[:3]
-        shape = n, CONTEXT, h // CONTEXT_STRIDE, w // CONTEXT_STRIDE
+        shape = n, channels_of(network), h // CONTEXT_STRIDE, w // CONTEXT_STRIDE
         context = np.random.default_rng(number).normal(0, number % 2, shape).astype(np.float32)
         pixels = torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255.0
         with torch.no_grad():
@@ -257,7 +257,7 @@ def describe(checkpoint: Path) -> dict[str, Any]:
     raw = read(checkpoint)
     config = without_folders(raw["config"])
     told = {"checkpoint_sha256": hash_files([checkpoint]), "step": raw["step"], "commit": commit(), "config": config}
-    told |= {key: raw[key] for key in ("mean_of",) if key in raw}
+    told |= {key: raw[key] for key in ("mean_of", "beside_sha256") if key in raw}
     return told | ({"research_only": True} if forbidden(checkpoint) else {})
 
 

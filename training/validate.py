@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from datasets.scene import load, names
 from model.architectures import build
-from model.network import CONTEXT, look_at
+from model.network import channels_of, look_at
 from training.checkpoint import State
 from training.config import Config
 
@@ -25,7 +25,7 @@ def look(network: nn.Module, image: np.ndarray) -> Tensor:
     """Stain logits (h_mm, w_mm) of a canvas (H, W, 3) uint8 looked at whole, coarse to fine; H, W cut to 128 px."""
     h, w = image.shape[0] // 128 * 128, image.shape[1] // 128 * 128
     device = next(network.parameters()).device
-    context = torch.zeros(1, CONTEXT, h // 32, w // 32, device=device)
+    context = torch.zeros(1, channels_of(network), h // 32, w // 32, device=device)
     stain = context
     for level in (4, 2, 1):
         small = cv2.resize(image[:h, :w], (w // level, h // level), interpolation=cv2.INTER_AREA)

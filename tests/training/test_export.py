@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from model.detector import Detector
 from model.network import CONTEXT, SpotNet, look_at
 from model.onnx_file import OnnxFile
 from tests.training.conftest import CALIBRATION
 from training import export as exporting
 from training.checkpoint import load_network
+from training.checkpoint import main as checkpoint_main
 from training.export import ExportError, Parity, Served, find_checkpoint, golden_pictures, main, parity
 from training.operating import Calibration
 
@@ -73,6 +75,18 @@ def test_the_closest_look_hangs_on_nothing_beyond_stride_8() -> None:
         after = network.close_look(image, context), network(image, context)
     assert all(torch.equal(one, other) for one, other in zip(before[0], after[0], strict=True))
     assert not torch.equal(before[1][0], after[1][0])
+
+
+@pytest.mark.slow
+def test_a_network_beside_itself_says_what_it_says_alone(tiny_run: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    """Through the product's pyramid, where each of the two hears its own coarser look."""
+    call = [str(tiny_run / "last.pt"), str(tmp_path / "run" / "last.pt"), "--beside", str(tiny_run / "last.pt")]
+    assert checkpoint_main(call) == 0
+    exporting.export(tmp_path / "run" / "last.pt", tmp_path / "both.onnx", CALIBRATION, "both", "0.0.1")
+    assert OnnxFile(tmp_path / "both.onnx", threads=1).info.channels == 2 * CONTEXT
+    canvas = golden_pictures()[0][0]
+    both, alone = (Detector(path, threads=1).logits(canvas)[0] for path in (tmp_path / "both.onnx", tiny_onnx))
+    np.testing.assert_allclose(both, alone, atol=1e-3)
 
 
 def test_constant_padding_is_what_the_encoder_does() -> None:

@@ -223,6 +223,27 @@ def test_a_network_of_four_views_says_the_same_of_a_mirrored_picture(tiny_run: P
     assert not torch.allclose(one(image, context)[0], one(image.flip(3), context)[0].flip(3), atol=1e-5)
 
 
+@torch.no_grad()
+def test_networks_that_look_together_say_their_mean_and_each_hears_its_own(tiny_run: Path, tmp_path: Path) -> None:
+    data = torch.load(tiny_run / "last.pt")
+    moved = {key: value + 0.02 if value.is_floating_point() else value for key, value in data["ema"].items()}
+    torch.save(data | {"ema": moved}, tmp_path / "other.pt")
+    call = [str(tiny_run / "last.pt"), str(tmp_path / "both" / "last.pt"), "--beside", str(tmp_path / "other.pt")]
+    assert checkpoint_main(call) == 0
+    one, other, both = (
+        load_network(p) for p in (tiny_run / "last.pt", tmp_path / "other.pt", tmp_path / "both/last.pt")
+    )
+    image, context = torch.rand(1, 3, 64, 96), torch.rand(1, 2 * CONTEXT, 8, 12)
+    told = context.chunk(2, dim=1)
+    stain, chemistry, features = both(image, context)
+    alone = one(image, told[0]), other(image, told[1])
+    torch.testing.assert_close(stain, (alone[0][0] + alone[1][0]) / 2)
+    torch.testing.assert_close(chemistry, (alone[0][1] + alone[1][1]) / 2)
+    torch.testing.assert_close(features, torch.cat([alone[0][2], alone[1][2]], dim=1))
+    whole = exporting.describe(tmp_path / "both" / "last.pt")
+    assert whole["beside_sha256"] == [hashlib.sha256((tmp_path / "other.pt").read_bytes()).hexdigest()]
+
+
 def test_bf16_learns_with_depthwise_convolutions_in_fp32(scenes: Path, tmp_path: Path) -> None:
     config = small(scenes, steps=2, save_every=2, val_every=2, precision="bf16")
     state = run(config, tmp_path)
