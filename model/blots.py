@@ -1,8 +1,9 @@
 """Cells out of dense maps that come in bands: each cell is given out once no blot that touches it can grow.
 
-The chemistry is judged per blot (8-connected stained sub-cells), because one stain is one substance: a blot's classes
-are the mean over its sub-cells weighted by their stain probability, and a cell that several blots touch mixes theirs by
-the same weights. A blot that reaches the last line so far may go on below it, so cells that it touches wait.
+The chemistry is judged per blot (8-connected stained sub-cells), because one stain is one substance: the network's
+classes of a blot are the mean over its sub-cells weighted by their stain probability, a spotter adds what it says of
+the blot as a whole (see `model.spotter`), and a cell that several blots touch mixes theirs by the same weights. A blot
+that reaches the last line so far may go on below it, so cells that it touches wait.
 
 Sums are over multiples of 2^-28 and thus exact, in any order, up to blots of 30 m²: how a map is cut into bands
 changes no bit of the answer.
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from model.cells import NO_CELLS, PAD_LOGIT, CellArrays, CellHead, blocks, likely_log_odds, listed_confidence
 from model.grid import SUBCELLS
+from model.spotter import EVIDENCE, Spotter
 from model.taxonomy import CHEMISTRIES
 
 _STEP: Final = 2.0**-28
@@ -27,8 +29,10 @@ _LEAST_WEIGHT: Final = 2.0**-12
 """A sub-cell that is set only because its cell is listed weighs no less, so that its classes keep their digits."""
 _MASS: Final = len(CHEMISTRIES)
 
-Chemistry = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32]]
-"""(y, x), two (k,), in the band -> class probabilities of these sub-cells, float32 (6, k)."""
+Told = tuple[NDArray[np.float32], NDArray[np.float64] | None]
+Chemistry = Callable[[NDArray[np.intp], NDArray[np.intp]], Told]
+"""(y, x), two (k,), in the band -> class probabilities of these sub-cells, float32 (6, k), and for a spotter their
+evidence, (EVIDENCE, k)."""
 
 
 def cells_from_logits(
@@ -53,7 +57,7 @@ def cells_from_logits(
     if chemistry_prob.shape[1:] != stain_logit.shape:
         raise ValueError(f"chemistry map {chemistry_prob.shape[1:]} and stain map {stain_logit.shape} differ in size")
     stream = CellStream(head, threshold, unsure_below, stain_logit.shape[1])
-    early = stream.push(stain_logit, lambda y, x: chemistry_prob[:, y, x])
+    early = stream.push(stain_logit, lambda y, x: (chemistry_prob[:, y, x], None))
     return CellArrays.joined([early, stream.finish()]).row_by_row()
 
 
@@ -84,14 +88,19 @@ class CellStream:
         threshold: operating threshold on the cell confidence, 0 to 1.
         unsure_below: a cell is unsure when its highest class lies below this.
         width_mm: of the map, a multiple of 10.
+        spotter: names blots together with the network; None = the network alone.
     """
 
-    def __init__(self, head: CellHead, threshold: float, unsure_below: float, width_mm: int) -> None:
+    def __init__(
+        self, head: CellHead, threshold: float, unsure_below: float, width_mm: int, spotter: Spotter | None = None
+    ) -> None:
         self._head, self._threshold, self._unsure_below = head, threshold, unsure_below
         self._row = 0
         self._odds_above = np.zeros((0, width_mm // SUBCELLS), dtype=np.float32)  # of the last `reach` rows judged
         self._above = np.zeros(width_mm, dtype=np.intp)  # 1 + the blot at each place of the last line, 0 = none
-        self._sums = np.zeros((0, _MASS + 1))  # a blot's weighted classes and weight
+        self._spotter = spotter
+        # A blot's weighted classes and weight, and its evidence.
+        self._sums = np.zeros((0, _MASS + 1 + (0 if spotter is None else EVIDENCE)))
         self._waiting = NO_CELLS
         self._shares = _Shares(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
 
@@ -122,7 +131,7 @@ class CellStream:
         stained[row * SUBCELLS + strongest // SUBCELLS, col * SUBCELLS + strongest % SUBCELLS] = True
         y, x = np.nonzero(stained)
         blot = self._join(stained)[y, x]
-        weight = self._add(blot, stain_logit[y, x], chemistry(y, x))
+        weight = self._add(blot, stain_logit[y, x], *chemistry(y, x))
         number = np.full(confidence.shape, -1, dtype=np.intp)
         number[row, col] = np.arange(len(row))
         cell = number[y // SUBCELLS, x // SUBCELLS]
@@ -164,7 +173,7 @@ class CellStream:
         old[seam[:, 0]] = blot_of_label[seam[:, 1]]
         kept = np.setdiff1d(self._shares.blot, seam[:, 0])  # ended, but a cell that waits for others needs them
         old[kept] = len(blots) + np.arange(len(kept))
-        sums = np.zeros((len(blots) + len(kept), _MASS + 1))
+        sums = np.zeros((len(blots) + len(kept), self._sums.shape[1]))
         living = old >= 0
         np.add.at(sums, old[living], self._sums[living])
         self._sums = sums
@@ -175,7 +184,11 @@ class CellStream:
         return found
 
     def _add(
-        self, blot: NDArray[np.intp], logit: NDArray[np.float32], classes: NDArray[np.float32]
+        self,
+        blot: NDArray[np.intp],
+        logit: NDArray[np.float32],
+        classes: NDArray[np.float32],
+        evidence: NDArray[np.float64] | None,
     ) -> NDArray[np.float64]:
         """Add sub-cells (k,) to their blots' sums; returns their weights."""
         sure = 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), PAD_LOGIT, -PAD_LOGIT)))
@@ -183,6 +196,9 @@ class CellStream:
         for i, probability in enumerate(classes):
             self._sums[:, i] += np.bincount(blot, _on_steps(weight * probability), minlength=len(self._sums))
         self._sums[:, _MASS] += np.bincount(blot, weight, minlength=len(self._sums))
+        if self._spotter is not None and evidence is not None:
+            for i, values in enumerate(evidence, start=_MASS + 1):
+                self._sums[:, i] += np.bincount(blot, values, minlength=len(self._sums))
         return weight
 
     def _give(self, *, still_open: bool) -> CellArrays:
@@ -205,14 +221,22 @@ class CellStream:
 
     def _classes(self, shares: _Shares, cells: int) -> NDArray[np.float32]:
         """float32 (cells, 6): classes of the blots in each cell, mixed by their weights there."""
-        blot_classes = self._sums[:, :_MASS] / np.maximum(self._sums[:, _MASS:], np.finfo(np.float64).tiny)
+        told = self._sums[:, :_MASS] / np.maximum(self._sums[:, _MASS, None], np.finfo(np.float64).tiny)
         mixed = np.zeros((cells, _MASS))
         shares = _merged(shares)
+        blot_classes = told if self._spotter is None else self._named(self._spotter, told, np.unique(shares.blot))
         for i in range(_MASS):
             mixed[:, i] = np.bincount(shares.cell, shares.weight * blot_classes[shares.blot, i], minlength=cells)
         total = mixed.sum(axis=1, keepdims=True)
         np.divide(mixed, total, out=mixed, where=total > 0)
         return mixed.astype(np.float32)
+
+    def _named(self, spotter: Spotter, told: NDArray[np.float64], blots: NDArray[np.intp]) -> NDArray[np.float64]:
+        """What network and spotter make of these blots together, (blots in all, 6)."""
+        named = told.copy()
+        for blot in blots:
+            named[blot] = spotter.classes(told[blot], self._sums[blot, _MASS + 1 :])
+        return named
 
 
 def _merged(shares: _Shares) -> _Shares:

@@ -138,6 +138,11 @@ def tidy(value: float) -> float:
     return float(f"{value:.9g}")
 
 
+def five_digits(values: Any) -> Any:
+    """A number, or nested lists of them, with 5 significant digits: enough for weights, and a third of the text."""
+    return [five_digits(value) for value in values] if isinstance(values, list) else float(f"{values:.5g}")
+
+
 def _is_number(value: object) -> bool:
     # abs(NaN) < x is False, and an int beyond every float compares exactly instead of overflowing.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.fields import Fields
+from model.fields import Fields, five_digits
 from model.grid import SUBCELLS
 
 LOOKS: Final = 12
@@ -80,7 +80,7 @@ class NoveltyModel:
     def document(self) -> dict[str, Any]:
         """What `read` reads: JSON types, five significant digits."""
         arrays = {"mean": self.mean, "whiten": self.whiten, "centres": self.centres}
-        told: dict[str, Any] = {name: _digits(array.tolist()) for name, array in arrays.items()}
+        told: dict[str, Any] = {name: five_digits(array.tolist()) for name, array in arrays.items()}
         return told | {"warn_above": self.warn_above, "unseen_above": self.unseen_above}
 
     def distance(self, looks: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -236,7 +236,3 @@ def _across(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     for step in range(1, 2 * REACH + 1):
         total += padded[:, step : step + rows.shape[1]]
     return total
-
-
-def _digits(values: Any) -> Any:
-    return [_digits(value) for value in values] if isinstance(values, list) else float(f"{values:.5g}")

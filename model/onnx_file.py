@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from model.cells import MAX_REACH, CellHead
 from model.fields import Fields
 from model.novelty import NoveltyModel
+from model.spotter import Spotter
 from model.taxonomy import CHEMISTRIES
 
 SCHEMA: Final = "spotgrid.model/v1"
@@ -70,6 +71,7 @@ class ModelInfo:
         screen: for each level but the finest the logit of ``screen`` from which on a closer look is worth it; None =
             the file has no screen, and everything is looked at closely.
         novelty: what ordinary cloth looks like; None = the file does not say, and no cloth is called strange.
+        spotter: names blots together with the network; None = the network alone names them.
     """
 
     name: str
@@ -84,6 +86,7 @@ class ModelInfo:
     channels: int
     screen: tuple[float, ...] | None
     novelty: NoveltyModel | None = None
+    spotter: Spotter | None = None
 
     @property
     def id(self) -> str:
@@ -272,6 +275,7 @@ def _read_info(session: Any, glance: Any, sha256: str, channels: int) -> ModelIn
         channels=channels,
         screen=_read_screen(fields, glance, len(levels) - 1),
         novelty=NoveltyModel.read(fields),
+        spotter=Spotter.read(fields),
     )
 
 

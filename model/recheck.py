@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.blots import CellStream
+from model.blots import CellStream, Told
 from model.calibration import Calibration
 from model.canvas import Patches
 from model.cells import NO_CELLS, PAD_LOGIT, CellArrays
@@ -22,6 +22,7 @@ from model.novelty import REACH, NoveltyModel
 from model.onnx_file import OnnxFile
 from model.rectify import seen_subcells
 from model.scan import softmax
+from model.spotter import evidence
 from model.taxonomy import CHEMISTRIES
 from model.tiling import Pyramid
 from model.visibility import Sight, Visibility
@@ -78,14 +79,20 @@ def look_again(
     """
     info, seen = network.info, seen_subcells(place)
     canvas = Patches(image, place)
-    stream = CellStream(info.cell_head, threshold, info.unsure_below, seen.shape[1])
+    stream = CellStream(info.cell_head, threshold, info.unsure_below, seen.shape[1], info.spotter)
     stain_logit = np.empty(seen.shape, dtype=np.float32)
     chemistry = np.zeros((len(CHEMISTRIES), *seen.shape), dtype=np.float32)  # pages nobody touches take no memory
     looked_at = with_neighbours(cells, info.cell_head.reach)  # on whom their confidence hangs
     for rows, stain, kinds in Pyramid(canvas, network, screening=screening, only=looked_at).bands():
         stain_logit[rows], chemistry[:, rows] = stain, kinds
     stain_logit[~seen] = PAD_LOGIT
-    early = stream.push(stain_logit, lambda y, x: softmax(chemistry[:, y, x]))
+    beside = None if info.spotter is None else _glance(canvas, looked_at)
+
+    def told(y: NDArray[np.intp], x: NDArray[np.intp]) -> Told:
+        looks = None if beside is None else evidence(beside, stain_logit, y, x, PAD_LOGIT)
+        return softmax(chemistry[:, y, x]), looks
+
+    early = stream.push(stain_logit, told)
     found = CellArrays.joined([early, stream.finish()]).row_by_row()
     unseen = _unseen(canvas, cells, seen, info.novelty)
     return found.taken(cells[found.row, found.col]), unseen[cells[tuple(unseen.T)]]
@@ -96,15 +103,21 @@ def _unseen(
 ) -> NDArray[np.int16]:
     """Those of the cells and others, int16 (k, 2), that cannot be judged; right for the cells in question only."""
     near = with_neighbours(cells, 0 if novelty is None else REACH)  # surroundings say how strange a cell's cloth is
-    glance = np.zeros((*seen.shape, 3), dtype=np.uint8)
-    for row, col in np.argwhere(near).tolist():
-        top, left = row * SUBCELLS, col * SUBCELLS
-        part = canvas.patch(CANVAS_PX_PER_MM, (top, top + SUBCELLS), (left, left + SUBCELLS))
-        glance[top : top + SUBCELLS, left : left + SUBCELLS] = part
+    glance = _glance(canvas, near)
     sight = Sight(novelty)
     sight.add(Visibility.of(glance, seen), glance)
     sight.finish(cells.shape[1])
     return sight.unseen_cells()
+
+
+def _glance(canvas: Patches, cells: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The canvas at 1 px/mm in these cells, bool (rows, cols), black elsewhere: uint8 (10 rows, 10 cols, 3)."""
+    glance = np.zeros((cells.shape[0] * SUBCELLS, cells.shape[1] * SUBCELLS, 3), dtype=np.uint8)
+    for row, col in np.argwhere(cells).tolist():
+        top, left = row * SUBCELLS, col * SUBCELLS
+        part = canvas.patch(CANVAS_PX_PER_MM, (top, top + SUBCELLS), (left, left + SUBCELLS))
+        glance[top : top + SUBCELLS, left : left + SUBCELLS] = part
+    return glance
 
 
 def restricted(stain_map: StainMap, cells: NDArray[np.bool_]) -> tuple[CellArrays, NDArray[np.int16]]:

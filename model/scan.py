@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.blots import CellStream
+from model.blots import CellStream, Chemistry
 from model.calibration import Calibration, LimitError
 from model.canvas import Canvas, PictureRows
 from model.cells import NO_CELLS, PAD_LOGIT, CellArrays
@@ -23,6 +23,7 @@ from model.focus import SHARP_PX, Focus, blur_warning
 from model.grid import CANVAS_PX_PER_MM, CELL_MM, MAX_ROWS, SUBCELLS, Grid, StainMap
 from model.onnx_file import OnnxFile
 from model.rectify import seen_subcells
+from model.spotter import MARGIN, ClothBeside
 from model.tiling import Pyramid
 from model.visibility import Sight, Visibility, every_cell, resolution_warning, shows_nothing
 
@@ -76,13 +77,19 @@ class Scan:
         self._picture, self._sight, self._focus = PictureRows(), Sight(info.novelty), Focus(place.image_px[0], height)
         self._canvas = Canvas(self._picture, place, info.levels[0])
         self._seen = seen = _Seen(place, self._canvas.width // CANVAS_PX_PER_MM)
-        sight = self._sight  # not self: a cycle would keep the picture until the garbage collector comes by
-        self._canvas.watch = lambda top, glance: sight.add(
-            Visibility.of(glance, seen.rows(top, top + len(glance))), glance
-        )
-        self._pyramid = Pyramid(self._canvas, network, screening=screening)
         width_mm = self._canvas.width // CANVAS_PX_PER_MM
-        self._stream = CellStream(info.cell_head, threshold, info.unsure_below, width_mm)
+        self._beside = beside = None if info.spotter is None else ClothBeside(width_mm, PAD_LOGIT)
+        sight = self._sight  # not self: a cycle would keep the picture until the garbage collector comes by
+
+        def watch(top: int, glance: NDArray[np.uint8]) -> None:
+            sight.add(Visibility.of(glance, seen.rows(top, top + len(glance))), glance)
+            if beside is not None:
+                beside.see(glance)
+
+        self._canvas.watch = watch
+        self._pyramid = Pyramid(self._canvas, network, screening=screening)
+        self._stream = CellStream(info.cell_head, threshold, info.unsure_below, width_mm, info.spotter)
+        self._held_back = max(info.cell_head.reach, 0 if info.spotter is None else MARGIN)  # rows of cells
         self._rest: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # lines not judged yet
         self._kept: list[CellArrays] = [NO_CELLS]
         self._given: list[CellArrays] = []
@@ -169,13 +176,21 @@ class Scan:
         if self._rest is not None:
             stain = np.concatenate([self._rest[0], stain])
             chemistry = np.concatenate([self._rest[1], chemistry], axis=1)
-        whole, reach = len(stain) // SUBCELLS, self._info.cell_head.reach
-        judged = max(0, whole - reach) * SUBCELLS
+        whole = len(stain) // SUBCELLS
+        judged = max(0, whole - self._held_back) * SUBCELLS
         self._rest = (stain[judged:].copy(), chemistry[:, judged:].copy()) if judged < len(stain) else None
         if not judged:
             return NO_CELLS
-        classes = chemistry[:, :judged]
-        return self._give(self._stream.push(stain[: whole * SUBCELLS], lambda y, x: softmax(classes[:, y, x]), reach))
+        told = self._told_of(stain[: whole * SUBCELLS], chemistry)
+        cells = self._give(self._stream.push(stain[: whole * SUBCELLS], told, self._held_back))
+        if self._beside is not None:
+            self._beside.judged(stain[:judged])
+        return cells
+
+    def _told_of(self, stain: NDArray[np.float32], chemistry: NDArray[np.float32]) -> Chemistry:
+        """What is said of the mm² of a band, by the network and for the spotter."""
+        beside = self._beside
+        return lambda y, x: (softmax(chemistry[:, y, x]), None if beside is None else beside.evidence(stain, y, x))
 
     def _end(self) -> CellArrays:
         """Nothing comes below: the last rows, and the cells that still waited."""
@@ -183,7 +198,7 @@ class Scan:
         if self._rest is not None:
             stain, chemistry = self._rest
             self._rest = None
-            given.append(self._give(self._stream.push(stain, lambda y, x: softmax(chemistry[:, y, x]))))
+            given.append(self._give(self._stream.push(stain, self._told_of(stain, chemistry))))
         return CellArrays.joined([*given, self._give(self._stream.finish())])
 
     def _give(self, cells: CellArrays) -> CellArrays:

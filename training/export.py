@@ -39,6 +39,7 @@ from training.novelty import load as load_novelty
 from training.operating import Calibration, head_document
 from training.provenance import commit, hash_files
 from training.screen_head import Trained
+from training.spotter_file import load as load_spotter
 
 OPSET: Final = 18
 LEVELS: Final = (4, 2, 1)
@@ -297,6 +298,7 @@ def export(
     """
     network, trained, pictures = load_network(checkpoint).eval(), describe(checkpoint), golden_pictures()
     screen, novelty = Trained.load(checkpoint.parent), load_novelty(checkpoint.parent)
+    spotter = load_spotter(checkpoint.parent)
     with tempfile.TemporaryDirectory(dir=out.parent if out.parent.is_dir() else None) as folder:
         trial = Path(folder) / out.name
         constants = calibration.temperature, calibration.stain_shift
@@ -304,7 +306,7 @@ def export(
             Served(network, *constants, None if screen is None else screen.head, finest=False), Path(folder)
         )
         model = graph_of(Served(network, *constants), Path(folder))
-        document = metadata(calibration, name, version, trained, screen) | novelty
+        document = metadata(calibration, name, version, trained, screen) | novelty | spotter
         with_metadata(model, document, without_chemistry(glance))
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, trial)

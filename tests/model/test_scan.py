@@ -27,10 +27,13 @@ from model.packing import cells_json
 from model.scan import Scan
 from model.schema import load_schema
 from tests.model.cameras import table_camera
-from tests.model.toy_onnx import write_toy
+from tests.model.toy_onnx import spotter, write_toy
 
 LIGHT = 230
-NEIGHBOURS = {"cell_head": {"weights": [1.0, 0.0, 0.0], "bias": 0.0, "reach": 2, "gain": 1.5}}
+NEIGHBOURS = {
+    "cell_head": {"weights": [1.0, 0.0, 0.0], "bias": 0.0, "reach": 2, "gain": 1.5},
+    "spotter": spotter().document(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +297,7 @@ def test_bands_of_a_map_give_the_cells_of_the_whole(seed: int, rows: int, share:
         done = stream.final_rows
         below = min(reach, rows - end // 10)
         band = logit[top : end + 10 * below]
-        parts.append(stream.push(band, lambda y, x, top=top: chemistry[:, y + top, x], below))  # type: ignore[misc]
+        parts.append(stream.push(band, lambda y, x, top=top: (chemistry[:, y + top, x], None), below))  # type: ignore[misc]
         assert (parts[-1].row >= done).all()
     cells = CellArrays.joined([*parts, stream.finish()])
     assert stream.final_rows == rows

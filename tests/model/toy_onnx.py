@@ -17,6 +17,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from model.spotter import FEATURES, Spotter
+
 CHANNELS = 3
 CHEMISTRY = np.array([[9, -9, 0], [0, 0, 0], [0, 0, 0], [-9, 0, 9], [0, 0, 0], [0, 0, 0]], dtype=np.float32)
 """(6 classes, RGB): red over green is protein, blue over red is dye."""
@@ -38,6 +40,13 @@ def metadata(**changes: Any) -> dict[str, Any]:
         "trained": {},
     } | changes
     return {key: value for key, value in fields.items() if value is not None}
+
+
+def spotter(seed: int = 0) -> Spotter:
+    """One of random weights that hangs on every feature."""
+    rng = np.random.default_rng(seed)
+    layers = tuple((rng.normal(0, 0.5, (a, b)), rng.normal(0, 0.5, b)) for a, b in ((FEATURES, 8), (8, 6)))
+    return Spotter(np.zeros(FEATURES), np.ones(FEATURES), layers, np.arange(6), (0.7, 0.6))
 
 
 def _nodes() -> list[onnx.NodeProto]:
