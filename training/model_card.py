@@ -2,7 +2,7 @@
 
     python -m training.model_card model/weights/spotgrid-s.onnx results/*/metrics.json --out model/weights/spotgrid-s.md
 
-Every figure comes out of a metrics.json of `training.evaluate` (or the collection of them that `.ci/figures.py` keeps)
+Every figure comes out of a metrics.json of `training.evaluate` (or the collection that `benchmarks/figures.py` keeps)
 that was measured with this very file; others are refused. So are failures that `training.failures` drew of another file
 and left beside this one; without any, the card has no gallery.
 """

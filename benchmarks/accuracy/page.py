@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.pages import Marks, between, keep
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCE: Final = ROOT / "benchmarks" / "results" / "accuracy.json"
 PAGE: Final = ROOT / "docs" / "accuracy.md"
-OPEN, CLOSE = "<!-- written by python -m benchmarks.accuracy.page -->", "<!-- /written -->"
+MARKS: Final = Marks("<!-- written by python -m benchmarks.accuracy.page -->", "<!-- /written -->")
 
 Document = dict[str, Any]
 NAMES: Final = {
@@ -117,19 +119,6 @@ def render(document: Document) -> str:
     return "\n\n".join([head, measured(document), told, compared(document)]) + "\n"
 
 
-def written(page: str, text: str) -> str:
-    """The page with `text` between its marks.
-
-    Raises:
-        ValueError: the page has no marks.
-    """
-    before, _, rest = page.partition(OPEN)
-    _, mark, after = rest.partition(CLOSE)
-    if not mark:
-        raise ValueError(f"the page has no place for the table: put {OPEN} and {CLOSE} into it")
-    return f"{before}{OPEN}\n\n{text}\n{CLOSE}{after}"
-
-
 def main(argv: list[str] | None = None) -> int:
     """Write or check; 0 done, 1 the page says something else, 2 the call was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,15 +126,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         page = PAGE.read_text(encoding="utf-8")
-        new = written(page, render(json.loads(SOURCE.read_text(encoding="utf-8"))))
+        new = between(page, MARKS, render(json.loads(SOURCE.read_text(encoding="utf-8"))))
     except (OSError, ValueError, KeyError) as error:
         print(f"benchmarks.accuracy.page: {error}", file=sys.stderr)
         return 2
-    if not args.check:
-        PAGE.write_text(new, encoding="utf-8")
-    elif new != page:
-        print("docs/accuracy.md is out of date; run python -m benchmarks.accuracy.page", file=sys.stderr)
-    return int(args.check and new != page)
+    return keep({PAGE: new}, args.check, "python -m benchmarks.accuracy.page")
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from benchmarks.pages import Marks, between, keep
 from benchmarks.speed.measure import RESULT, ROOT
 
 README: Final = ROOT / "README.md"
 PLOT: Final = ROOT / "docs" / "img" / "speed.svg"
-OPEN, CLOSE = "<!-- speed: written by benchmarks/speed/report.py -->", "<!-- /speed -->"
+MARKS: Final = Marks("<!-- speed: written by benchmarks/speed/report.py -->", "<!-- /speed -->")
 NAMES: Final = {
     "decode": "decode the JPEG, and no more",
     "detect": "**Spotgrid**",
@@ -112,19 +113,6 @@ def _curve(label: str, colour: str, points: list[tuple[float, float]]) -> Iterat
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
 
 
-def written(readme: str, said: str) -> str:
-    """The README with the table between its marks.
-
-    Raises:
-        ValueError: it has no such marks.
-    """
-    before, _, rest = readme.partition(OPEN)
-    _, mark, after = rest.partition(CLOSE)
-    if not mark:
-        raise ValueError(f"README.md has no place for the table: put {OPEN} and {CLOSE} into it")
-    return f"{before}{OPEN}\n\n{said}\n{CLOSE}{after}"
-
-
 def main(argv: list[str] | None = None) -> int:
     """Write or check; 0 done, 1 something else is said, 2 the call was wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.report", description=__doc__.splitlines()[0])
@@ -132,17 +120,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         document = json.loads(RESULT.read_text(encoding="utf-8"))
-        new = {README: written(README.read_text(encoding="utf-8"), table(document)), PLOT: plot(document)}
+        new = {README: between(README.read_text(encoding="utf-8"), MARKS, table(document)), PLOT: plot(document)}
     except (OSError, ValueError, KeyError) as error:
         print(f"speed: {error}", file=sys.stderr)
         return 2
-    old = [path for path, text in new.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
-    for path in old:
-        if args.check:
-            print(f"speed: {path.name} is out of date; run python -m benchmarks.speed.report", file=sys.stderr)
-        else:
-            path.write_text(new[path], encoding="utf-8")
-    return int(args.check and bool(old))
+    return keep(new, args.check, "python -m benchmarks.speed.report")
 
 
 if __name__ == "__main__":

@@ -308,7 +308,7 @@ def test_the_page_says_what_was_measured(
     monkeypatch.setattr(page, "SOURCE", tmp_path / "accuracy.json")
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
     page.SOURCE.write_text(json.dumps(document()))
-    page.PAGE.write_text(f"before {page.OPEN}stale words{page.CLOSE} after")
+    page.PAGE.write_text(f"before {page.MARKS.open}stale words{page.MARKS.close} after")
     assert [page.main(words) for words in (["--check"], [], ["--check"])] == [1, 0, 0]
     text = page.PAGE.read_text()
     assert (text[:6], text[-6:], "stale words" in text) == ("before", " after", False)

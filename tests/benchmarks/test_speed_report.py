@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.pages import between
 from benchmarks.speed import measure, report
 
 
@@ -57,9 +58,9 @@ def test_the_plot_is_a_picture_of_both_curves() -> None:
 
 def test_a_readme_without_a_place_is_refused() -> None:
     with pytest.raises(ValueError, match="no place for the table"):
-        report.written("# Title", "table")
-    assert report.written(f"a\n{report.OPEN}\nold\n{report.CLOSE}\nb", "new") == (
-        f"a\n{report.OPEN}\n\nnew\n{report.CLOSE}\nb"
+        between("# Title", report.MARKS, "table")
+    assert between(f"a\n{report.MARKS.open}\nold\n{report.MARKS.close}\nb", report.MARKS, "new") == (
+        f"a\n{report.MARKS.open}\n\nnew\n{report.MARKS.close}\nb"
     )
 
 

@@ -1,9 +1,9 @@
 """Put measured figures into the README, from what `training.evaluate` wrote, and from nothing else.
 
-python .ci/figures.py results/*/metrics.json   # collect runs into model/weights/spotgrid-s.metrics.json, then write
-python .ci/figures.py                          # write the README's table anew from the collected ones
-python .ci/figures.py model/weights/spotgrid-s.metrics.json results/pasted/metrics.json   # add a run to them
-python .ci/figures.py --check                  # fail when the README does not say what the collected ones say
+python -m benchmarks.figures results/*/metrics.json   # collect runs into spotgrid-s.metrics.json, then write
+python -m benchmarks.figures                          # write the README's table anew from the collected ones
+python -m benchmarks.figures model/weights/spotgrid-s.metrics.json results/pasted/metrics.json   # add a run to them
+python -m benchmarks.figures --check                  # fail when the README does not say what the collected ones say
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.pages import Marks, between, keep
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 COLLECTED = ROOT / "model" / "weights" / "spotgrid-s.metrics.json"
 SCHEMA: Final = "spotgrid.figures/v1"
-OPEN, CLOSE = "<!-- figures: written by .ci/figures.py -->", "<!-- /figures -->"
+MARKS: Final = Marks("<!-- figures: written by benchmarks/figures.py -->", "<!-- /figures -->")
 HEAVY = ("curve", "failed_cells")  # long lists that no table needs
 
 Document = dict[str, Any]
@@ -96,18 +98,9 @@ def render(collected: Document) -> str:
     return "\n".join(lines) + f"\n\n{said}; in brackets the 95 % bootstrap interval.\n"
 
 
-def written(readme: str, table: str) -> str:
-    """The README with `table` between its marks."""
-    before, _, rest = readme.partition(OPEN)
-    _, mark, after = rest.partition(CLOSE)
-    if not mark:
-        raise ValueError(f"README.md has no place for the table: put {OPEN} and {CLOSE} into it")
-    return f"{before}{OPEN}\n\n{table}\n{CLOSE}{after}"
-
-
 def main(argv: list[str] | None = None) -> int:
     """Collect, write or check; 0 done, 1 the README says something else, 2 the call was wrong."""
-    parser = argparse.ArgumentParser(prog="python .ci/figures.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.figures", description=__doc__.splitlines()[0])
     parser.add_argument("metrics", nargs="*", type=Path, help="metrics.json files of training.evaluate --out")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the README is out of date")
     args = parser.parse_args(argv)
@@ -116,15 +109,11 @@ def main(argv: list[str] | None = None) -> int:
             text = json.dumps(collect(args.metrics), indent=1, ensure_ascii=False) + "\n"
             COLLECTED.write_text(text, encoding="utf-8")
         readme = README.read_text(encoding="utf-8")
-        new = written(readme, render(json.loads(COLLECTED.read_text(encoding="utf-8"))))
+        new = between(readme, MARKS, render(json.loads(COLLECTED.read_text(encoding="utf-8"))))
     except (OSError, ValueError, KeyError) as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2
-    if not args.check:
-        README.write_text(new, encoding="utf-8")
-    elif new != readme:
-        print("figures: README.md is out of date; run python .ci/figures.py", file=sys.stderr)
-    return int(args.check and new != readme)
+    return keep({README: new}, args.check, "python -m benchmarks.figures")
 
 
 if __name__ == "__main__":

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.markdown import ROOT
-
-
-def load() -> ModuleType:
-    """.ci/figures.py as a module; .ci is no package."""
-    spec = importlib.util.spec_from_file_location("figures", ROOT / ".ci" / "figures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-figures = load()
+from benchmarks import figures
+from benchmarks.pages import between
 
 
 def clothing(value: float, sha256: str | None = "ab", limit: int | None = None) -> dict[str, Any]:
@@ -45,9 +29,9 @@ def saved(folder: Path, *documents: dict[str, Any]) -> list[Path]:
 
 def test_the_readme_says_what_was_measured() -> None:
     if figures.COLLECTED.is_file():
-        assert figures.main(["--check"]) == 0, "run python .ci/figures.py"
+        assert figures.main(["--check"]) == 0, "run python -m benchmarks.figures"
     else:
-        between = figures.README.read_text().partition(figures.OPEN)[2].partition(figures.CLOSE)[0]
+        between = figures.README.read_text().partition(figures.MARKS.open)[2].partition(figures.MARKS.close)[0]
         assert between.strip() == "", "the README shows figures that no committed file holds"
 
 
@@ -81,7 +65,7 @@ def test_a_new_run_joins_a_collection(tmp_path: Path) -> None:
 
 def test_the_table_goes_between_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{figures.OPEN}\nold\n{figures.CLOSE}\nafter\n")
+    readme.write_text(f"before\n{figures.MARKS.open}\nold\n{figures.MARKS.close}\nafter\n")
     monkeypatch.setattr(figures, "README", readme)
     monkeypatch.setattr(figures, "COLLECTED", tmp_path / "collected.json")
     paths = [str(path) for path in saved(tmp_path, clothing(8.6))]
@@ -97,4 +81,4 @@ def test_the_table_goes_between_its_marks(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_readme_without_marks_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no place for the table"):
-        figures.written("nothing", "table")
+        between("nothing", figures.MARKS, "table")
