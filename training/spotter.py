@@ -47,9 +47,11 @@ CHEMISTRY_OF: Final = np.array([CHEMISTRIES.index(SOURCES[source]) for source in
 LEAST_DELTA_E: Final = 6.0
 """Of a stain whose colour says something."""
 LEAST_MM2: Final = 2
-_HIDDEN: Final = (96, 96)
+_HIDDEN: Final = (160, 160)
 _SURE: Final = 4.0  # logit of what is stained, when the outline is the true one
-_SMOOTHING: Final = 0.05
+_SMOOTHING: Final = 0.02
+_DROPOUT: Final = 0.12
+_BATCH: Final = 256
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def _scenes(folder: Path, limit: int) -> Iterator[Scene]:
     return (scene_files.load(folder, name) for name in islice(names[::step], limit))
 
 
-def fit(known: Lessons, epochs: int = 25, seed: int = 0) -> Spotter:
+def fit(known: Lessons, epochs: int = 60, seed: int = 0) -> Spotter:
     """Train the perceptron to name the source: that makes it a better judge of the chemistry than the six names do."""
     torch.manual_seed(seed)
     offset, scale = known.features.mean(axis=0), known.features.std(axis=0) + 1e-3
@@ -120,13 +122,13 @@ def fit(known: Lessons, epochs: int = 25, seed: int = 0) -> Spotter:
     y = torch.from_numpy(known.source)
     sides = (FEATURES, *_HIDDEN, len(SOURCE_NAMES))
     linear = [nn.Linear(a, b) for a, b in pairwise(sides)]
-    parts = [part for layer in linear[:-1] for part in (layer, nn.ReLU(), nn.Dropout(0.2))]
+    parts = [part for layer in linear[:-1] for part in (layer, nn.ReLU(), nn.Dropout(_DROPOUT))]
     network = nn.Sequential(*parts, linear[-1])
     optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.02)
-    batches = -(-len(x) // 128)
+    batches = -(-len(x) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=epochs * batches)
     for _ in range(epochs):
-        for some in torch.randperm(len(x)).split(128):  # type: ignore[no-untyped-call]
+        for some in torch.randperm(len(x)).split(_BATCH):  # type: ignore[no-untyped-call]
             noisy = x[some] + 0.03 * torch.randn(len(some), FEATURES)
             loss = F.cross_entropy(network(noisy), y[some], label_smoothing=_SMOOTHING)
             optimiser.zero_grad()
@@ -225,8 +227,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--check", type=Path, required=True, metavar="DIR", help="rendered scenes of the val split")
     parser.add_argument("--limit", type=int, default=4000, metavar="N", help="scenes of each folder (default 4000)")
-    parser.add_argument("--check-limit", type=int, default=150, metavar="N", help="scenes to check on (default 150)")
-    parser.add_argument("--epochs", type=int, default=25, metavar="N", help="of training (default 25)")
+    parser.add_argument(
+        "--check-limit",
+        type=int,
+        default=600,
+        metavar="N",
+        help="scenes to check on, clean ones passed by (default 600)",
+    )
+    parser.add_argument("--epochs", type=int, default=60, metavar="N", help="of training (default 60)")
     parser.add_argument("--keep", type=Path, metavar="FILE.npz", help="what was read of --scenes: written, or taken up")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: every usable one)")
     args = parser.parse_args(argv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,7 @@ def test_the_command_teaches_a_run(tiny_run: Path, tmp_path: Path) -> None:
     run, kept = tmp_path / "run", tmp_path / "kept.npz"
     run.mkdir()
     (run / "last.pt").write_bytes((tiny_run / "last.pt").read_bytes())
+    replace(CALIBRATION, stain_shift=3.0).save(run)  # everything is stained: there is something to weigh the two on
     call = [
         "--run",
         str(run),
