@@ -37,6 +37,13 @@ ROWS: Final[tuple[tuple[str, str, int, Read], ...]] = (
     ("eval_dev", "real photographs of stains: pixel F1, pooled", 2, lambda d: d["pixels"]["f1"]),
     ("eval_dev", "the same: stains found, share of components", 2, lambda d: d["components"]["recall"]),
     ("eval_dev", "the same: false components", 0, lambda d: d["components"]["false"]),
+    (
+        "marked",
+        "real stained grey cloth, marked by hand, of blocks kept from training: pixel F1",
+        2,
+        lambda d: d["pixels"]["f1"],
+    ),
+    ("marked", "the same: stains found, share of components", 2, lambda d: d["components"]["recall"]),
     ("clothing", "real clean garments: false cells per m²", 1, lambda d: d["false_cells_per_m2"]),
     (
         "pasted",

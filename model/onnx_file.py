@@ -29,7 +29,7 @@ GLANCE_KEY: Final = "spotgrid.glance"
 """Metadata that may hold a second graph as base64, without chemistry and what else only the finest level needs: coarser
 levels are run by it."""
 SHIPPED: Final = Path(__file__).parent / "weights" / "spotgrid-s.onnx"
-"""The network that comes with Spotgrid."""
+"""The network that is used unless another one is named."""
 
 STRIDE: Final = 4
 """Pixels of a level along one output; at 4 px/mm one output is one mm²."""
@@ -108,7 +108,7 @@ class OnnxFile:
     """An open model file. `run` may be called by several threads at once.
 
     Args:
-        path: the ONNX file; None = the one that comes with Spotgrid.
+        path: the ONNX file, or the name of one that comes with Spotgrid, such as ``"spotgrid-m"``; None = spotgrid-s.
         threads: that `spread` uses; None = the CPUs that this process may use.
         providers: onnxruntime execution providers in order of preference; None = the CPU.
 
@@ -123,7 +123,7 @@ class OnnxFile:
         threads: int | None = None,
         providers: Sequence[str] | None = None,
     ) -> None:
-        self.path = SHIPPED if path is None else Path(path)
+        self.path = SHIPPED if path is None else _found(Path(path))
         self.threads = usable_cpus() if threads is None else threads
         if self.threads < 1:
             raise ValueError(f"threads is {threads}; it must be at least 1, or None for every usable CPU")
@@ -198,6 +198,12 @@ class OnnxFile:
 def usable_cpus() -> int:
     """CPUs that this process may run on: its affinity where the system tells it, else all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _found(path: Path) -> Path:
+    """The file that comes with Spotgrid where `path` is its bare name and no file of the caller's."""
+    shipped = SHIPPED.with_name(f"{path}.onnx")
+    return shipped if path.name == str(path) and not path.exists() and shipped.is_file() else path
 
 
 def _read(path: Path) -> bytes:

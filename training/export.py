@@ -258,7 +258,7 @@ def describe(checkpoint: Path) -> dict[str, Any]:
     raw = read(checkpoint)
     config = without_folders(raw["config"])
     told = {"checkpoint_sha256": hash_files([checkpoint]), "step": raw["step"], "commit": commit(), "config": config}
-    told |= {key: raw[key] for key in ("mean_of", "beside_sha256") if key in raw}
+    told |= {key: raw[key] for key in ("mean_of", "beside_sha256", "views") if key in raw}
     return told | ({"research_only": True} if forbidden(checkpoint) else {})
 
 

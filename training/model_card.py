@@ -37,9 +37,10 @@ DATA: Final = (
         "cloth under rendered stains, clean garments; some senders kept for validation and test",
     ),
     (
-        "Fabric Stain Dataset (Kaggle, priemshpathirana/fabric-stain-dataset), parts `defect_free`",
-        "CC0 1.0; Primesh Pathirana, University of Moratuwa",
-        "cloth under rendered stains",
+        "Fabric Stain Dataset (Kaggle, priemshpathirana/fabric-stain-dataset)",
+        "CC0 1.0; Primesh Pathirana, University of Moratuwa; outlines by the Spotgrid team",
+        "`defect_free`: cloth under rendered stains; `stain`: real stains, marked by hand (datasets/marked.json); one "
+        "block in five kept for validation and test",
     ),
     (
         "folding-demonstrations, github.com/adverley/folding-demonstrations @ cdb769d6, three pictures",
@@ -62,8 +63,9 @@ Not for deciding alone about anything that cannot be undone: a chemistry marked 
 person. Not a proof of cleanliness: sebum, odour and colourless residues do not show to a colour camera. Not for
 pictures of people, and not for surfaces other than cloth."""
 
-_LIMITS = """- All stains in training are rendered; no photograph of a real stain was trained on. Real ones differ: read
-  the figures on real photographs first.
+_LIMITS = """- Most stains in training are rendered. The real ones among them are of one factory's grey cloth (186
+  pictures); no colour photograph of a real stain was trained on, and real chemistry never. Read the figures on real
+  photographs first.
 - Prints with soft edges, faded denim, creases and shadows on white cloth, and dirt spread evenly over a whole garment
   are the known hard cases.
 - A stain smaller than the camera resolves is not seen: the map's `resolvable_mm2` says where that begins.
@@ -150,11 +152,20 @@ def _made(trained: Document) -> str:
         f"{key} {config[key]}" for key in ("encoder", "width", "steps", "batch", "crop", "seed") if key in config
     )
     return (
-        f"One network for three scales (1, 2 and 4 px per mm), coarse to fine; trained on rendered stains over clean "
-        f"cloth (`datasets.render`), step {trained.get('step', 'unknown')} of the averaged weights, commit "
+        f"{_what(trained)}; trained on rendered stains over clean cloth (`datasets.render`) and on real ones marked by "
+        f"hand (`datasets.marked`), step {trained.get('step', 'unknown')} of the averaged weights, commit "
         f"`{trained.get('commit', 'unknown')}`. {shown or 'No configuration was recorded'}. Checkpoint sha256 "
         f"`{trained.get('checkpoint_sha256', 'unknown')}`."
     )
+
+
+def _what(trained: Document) -> str:
+    count = 1 + len(trained.get("beside_sha256", ()))
+    looks = (
+        "" if trained.get("views", 1) == 1 else f", each with {trained['views']} views of every place (mirror images)"
+    )
+    scales = "three scales (1, 2 and 4 px per mm), coarse to fine"
+    return f"One network for {scales}{looks}" if count == 1 else f"{count} networks whose mean is said, {scales}{looks}"
 
 
 def _operating_points(presets: Any, calibration: Document) -> str:
