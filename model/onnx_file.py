@@ -202,8 +202,10 @@ def usable_cpus() -> int:
 
 def _found(path: Path) -> Path:
     """The file that comes with Spotgrid where `path` is its bare name and no file of the caller's."""
-    shipped = SHIPPED.with_name(f"{path}.onnx")
-    return shipped if path.name == str(path) and not path.exists() and shipped.is_file() else path
+    if path.name != str(path) or path.exists():
+        return path
+    shipped = SHIPPED.parent / f"{path}.onnx"
+    return shipped if shipped.is_file() else path
 
 
 def _read(path: Path) -> bytes:
