@@ -93,8 +93,8 @@ def lessons_of(scene: Scene, rng: np.random.Generator) -> Lessons:
     return Lessons(np.concatenate(features), np.array(sources, np.int64))
 
 
-def read_lessons(folder: Path, limit: int, quiet: bool) -> Lessons:
-    """Of up to `limit` scenes of a folder, spread over it.
+def read_lessons(folder: Path, limit: int, shown: int, quiet: bool) -> Lessons:
+    """Of up to `limit` scenes of a folder, spread over it, each `shown` so many times.
 
     Raises:
         ValueError: there is none, or none with a stain whose colour says something.
@@ -102,7 +102,7 @@ def read_lessons(folder: Path, limit: int, quiet: bool) -> Lessons:
     rng, found = np.random.default_rng(0), list[Lessons]()
     for scene in tqdm(_scenes(folder, limit), desc="spotter", disable=quiet):
         if tells_colour(scene):
-            found.append(lessons_of(scene, rng))
+            found += [lessons_of(scene, rng) for _ in range(shown)]
     if not found or not sum(len(some.source) for some in found):
         raise ValueError(f"{folder}: no rendered stain in colour there; render some with python -m datasets.render")
     return Lessons.joined(found)
@@ -203,7 +203,7 @@ def teach(args: argparse.Namespace) -> dict[str, Any]:
         with np.load(kept) as stored:
             known = Lessons(stored["features"], stored["source"])
     else:
-        known = Lessons.joined([read_lessons(folder, args.limit, quiet) for folder in args.scenes])
+        known = Lessons.joined([read_lessons(folder, args.limit, args.shown, quiet) for folder in args.scenes])
         if kept is not None:
             np.savez_compressed(kept, features=known.features, source=known.source)
     spotter = fit(known, args.epochs)
