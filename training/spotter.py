@@ -227,6 +227,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--check", type=Path, required=True, metavar="DIR", help="rendered scenes of the val split")
     parser.add_argument("--limit", type=int, default=4000, metavar="N", help="scenes of each folder (default 4000)")
+    parser.add_argument("--shown", type=int, default=3, metavar="N", help="times that each is shown (default 3)")
     parser.add_argument(
         "--check-limit",
         type=int,
