@@ -241,17 +241,6 @@ def test_the_shipped_file_is_named_by_its_own_hash() -> None:
     assert info.sha256 == hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
 
 
-def test_a_network_that_comes_with_spotgrid_is_known_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert Detector("spotgrid-s").info.id == Detector().info.id
-    with pytest.raises(ModelFileError, match="spotgrid-xl"):
-        Detector("spotgrid-xl")
-    monkeypatch.chdir(tmp_path)
-    write_toy(tmp_path / "spotgrid-s")
-    assert Detector("spotgrid-s").info.name == "toy", "a file of that name goes first"
-
-
 def test_threads_share_one_detector(toy: Detector) -> None:
     images = [noise(200 + 40 * i, 320) for i in range(4)]
     expected = [toy.logits(image)[0] for image in images]
