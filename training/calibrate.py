@@ -60,6 +60,7 @@ from training.operating import (
     prior_weights,
 )
 from training.provenance import hash_files
+from training.screen_head import FILE_NAME as SCREEN_FILE
 from training.truth import STAINED
 
 SPOTLESS: Final = "scenes without a stain"
@@ -225,8 +226,9 @@ def run(args: argparse.Namespace) -> int:
             raw = Path(folder) / "raw.onnx"
             export(checkpoint, raw, Calibration())
             detector = Detector(raw, threads=args.threads)
-        beside = checkpoint.parent.glob("screen*")  # it decides where a close look is worth it
-        collected, logits = look(detector, args, data, Kept(args.keep, hash_files([checkpoint, *beside])))
+        beside = checkpoint.parent / SCREEN_FILE  # it decides where a close look is worth it
+        asked = hash_files([checkpoint, *([beside] if beside.is_file() else [])])
+        collected, logits = look(detector, args, data, Kept(args.keep, asked))
         if not collected.truths:
             raise ValueError("no stained scene was looked at: give --limit 1 or more")
         shift = area_shift(collected)
