@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     point = parser.add_mutually_exclusive_group()
     point.add_argument("--threshold", type=_threshold, metavar="F", help="list cells from this confidence on, 0 to 1")
     point.add_argument("--preset", metavar="P", help="the model's own threshold by name: default, thorough, thrifty")
-    parser.add_argument("--model", metavar="FILE", help="another network than spotgrid-s: a file, or spotgrid-m")
+    parser.add_argument("--model", metavar="FILE", help="another network than the one that comes with Spotgrid")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -31,8 +31,8 @@ class Detector:
     """Finds stains in pictures. One detector serves any number of threads at once.
 
     Args:
-        model_path: a `spotgrid.model/v1` ONNX file, or the name of a network that comes with Spotgrid: ``"spotgrid-m"``
-            looks with more than one network, for who has patience. None = spotgrid-s.
+        model_path: a `spotgrid.model/v1` ONNX file, or the name of a network that comes with Spotgrid (model/weights);
+            None = spotgrid-s.
         threads: CPU threads for one picture; None = the CPUs that this process may use.
         providers: onnxruntime execution providers in order of preference; None = the CPU.
         screening: False = look closely everywhere, even where the model file's screen says that it is not worth it.

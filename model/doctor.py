@@ -30,7 +30,7 @@ _RUNS: Final = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = "Say what is installed, whether the network loads, and how long one tile takes."
-    parser.add_argument("--model", metavar="FILE", help="another network than spotgrid-s: a file, or spotgrid-m")
+    parser.add_argument("--model", metavar="FILE", help="another network than the one that comes with Spotgrid")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -108,7 +108,7 @@ class OnnxFile:
     """An open model file. `run` may be called by several threads at once.
 
     Args:
-        path: the ONNX file, or the name of one that comes with Spotgrid, such as ``"spotgrid-m"``; None = spotgrid-s.
+        path: the ONNX file, or the name of one that comes with Spotgrid, such as ``"spotgrid-s"``; None = that.
         threads: that `spread` uses; None = the CPUs that this process may use.
         providers: onnxruntime execution providers in order of preference; None = the CPU.
 
