@@ -223,9 +223,23 @@ def _make_private(_: Dialect, __: ConnectionPoolEntry, arguments: tuple[Any, ...
 def _prepare_sqlite(raw: Any, _: ConnectionPoolEntry) -> None:
     raw.isolation_level = None  # transactions are ours to begin: the driver would begin them late
     cursor = raw.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    _write_ahead(cursor)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Turn to write-ahead logging. Where two turn at once, SQLite refuses one of them without waiting: wait here."""
+    until = time.monotonic() + WAIT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def _begin_sqlite(connection: Connection) -> None:

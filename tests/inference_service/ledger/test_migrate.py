@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -11,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from inference_service.errors import ServiceError
-from inference_service.ledger import migrate
+from inference_service.ledger import database, migrate
 from inference_service.ledger.database import Database
 from inference_service.ledger.ledger import Ledger
 from inference_service.ledger.tables import METADATA
@@ -68,6 +70,32 @@ def test_many_may_open_a_new_ledger_at_once(url: str) -> None:
     for ledger in opened:
         ledger.ping()
         ledger.close()
+
+
+def test_turning_to_write_ahead_waits_where_sqlite_does_not() -> None:
+    class Refusing(sqlite3.Cursor):
+        refusals = 3
+
+        def execute(self, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+            if Refusing.refusals:
+                Refusing.refusals -= 1
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
+            return super().execute(*args)
+
+    database._write_ahead(sqlite3.connect(":memory:").cursor(Refusing))
+    assert Refusing.refusals == 0
+    with pytest.raises(sqlite3.OperationalError, match="syntax"):
+        database._write_ahead(sqlite3.connect(":memory:").cursor(Broken))
+
+
+class Broken(sqlite3.Cursor):
+    """Fails at once, whatever it is asked."""
+
+    def execute(self, *_: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        """Refuse for another reason than a lock."""
+        raise sqlite3.OperationalError("syntax error")
 
 
 def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
