@@ -30,12 +30,12 @@ from datasets import camera, cloth, light
 from datasets import scene as scene_files
 from datasets.pictures import Pool
 from datasets.readers import picture_paths
-from model.fields import Fields
 from model.grid import CANVAS_PX_PER_MM, SUBCELLS
 from model.novelty import LOOKS, NO_CLOTH_SHARE, NoveltyModel, Surroundings, cell_looks
 from model.picture import read_picture
 from model.visibility import Visibility
 from training import clean, not_cloth, sets
+from training.run_parts import read_part
 
 SCHEMA: Final = "spotgrid.novelty/v1"
 FILE_NAME: Final = "novelty.json"
@@ -193,13 +193,8 @@ def load(run: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is not one of ours.
     """
-    path = run / FILE_NAME
-    if not path.is_file():
-        return {}
-    document = json.loads(path.read_text(encoding="utf-8"))
-    fields = Fields(document, "novelty of a run")
-    fields.schema(SCHEMA)
-    model = NoveltyModel.read(fields)
+    fields = read_part(run / FILE_NAME, SCHEMA, "novelty of a run")
+    model = None if fields is None else NoveltyModel.read(fields)
     return {} if model is None else {"novelty": model.document()}
 
 

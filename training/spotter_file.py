@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from model.fields import Fields
 from model.spotter import Spotter
+from training.run_parts import read_part
 
 SCHEMA: Final = "spotgrid.spotter/v1"
 FILE_NAME: Final = "spotter.json"
@@ -25,11 +25,6 @@ def load(run: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is not one of ours.
     """
-    path = run / FILE_NAME
-    if not path.is_file():
-        return {}
-    document = json.loads(path.read_text(encoding="utf-8"))
-    fields = Fields(document, "spotter of a run")
-    fields.schema(SCHEMA)
-    spotter = Spotter.read(fields)
+    fields = read_part(run / FILE_NAME, SCHEMA, "spotter of a run")
+    spotter = None if fields is None else Spotter.read(fields)
     return {} if spotter is None else {"spotter": spotter.document()}
