@@ -14,13 +14,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from model.architectures import DEFAULT, build
 from model.network import MIRRORS, Mirrored, Together
+
+_KEPT: Final = ("schema", "step", "best", "ema", "mean_of", "beside", "beside_sha256")
 
 
 @dataclass
@@ -133,7 +135,7 @@ def slim(path: Path, out: Path, views: int = 1, beside: Sequence[Path] = ()) -> 
     data, others = read(path), [read(other)["ema"] for other in beside]
     for other, weights in zip(beside, others, strict=True):
         _check_same(path, other, data["ema"], weights)
-    kept: dict[str, Any] = {key: data[key] for key in ("schema", "step", "best", "ema", "mean_of") if key in data}
+    kept: dict[str, Any] = {key: data[key] for key in _KEPT if key in data}
     if others:
         origin = [hashlib.sha256(other.read_bytes()).hexdigest() for other in beside]
         kept |= {"beside": others, "beside_sha256": origin}

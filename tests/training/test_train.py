@@ -240,6 +240,8 @@ def test_networks_that_look_together_say_their_mean_and_each_hears_its_own(tiny_
     torch.testing.assert_close(stain, (alone[0][0] + alone[1][0]) / 2)
     torch.testing.assert_close(chemistry, (alone[0][1] + alone[1][1]) / 2)
     torch.testing.assert_close(features, torch.cat([alone[0][2], alone[1][2]], dim=1))
+    assert checkpoint_main([str(tmp_path / "both" / "last.pt"), str(tmp_path / "kept.pt")]) == 0
+    torch.testing.assert_close(load_network(tmp_path / "kept.pt")(image, context)[0], stain)  # both are still there
     whole = exporting.describe(tmp_path / "both" / "last.pt")
     assert whole["beside_sha256"] == [hashlib.sha256((tmp_path / "other.pt").read_bytes()).hexdigest()]
 
