@@ -49,15 +49,18 @@ def cells_from_logits(
     Args:
         stain_logit: float32 (h_mm, w_mm), as in `model.cells.cell_confidence`.
         chemistry_prob: float32 (6, h_mm, w_mm), probabilities in the order of `CHEMISTRIES`.
-        head, threshold, unsure_below: as in `CellStream`.
+        head: the model's cell head.
+        threshold: operating threshold on the cell confidence, 0 to 1.
+        unsure_below: as in `CellStream`.
 
     Raises:
         ValueError: the maps' sides differ or are not multiples of 10, or a logit is NaN.
     """
     if chemistry_prob.shape[1:] != stain_logit.shape:
         raise ValueError(f"chemistry map {chemistry_prob.shape[1:]} and stain map {stain_logit.shape} differ in size")
-    stream = CellStream(head, threshold, unsure_below, stain_logit.shape[1])
-    early = stream.push(stain_logit, lambda y, x: (chemistry_prob[:, y, x], None))
+    confidence = listed_confidence(likely_log_odds(stain_logit, head, threshold), head, threshold)
+    stream = CellStream(unsure_below, stain_logit.shape[1])
+    early = stream.push(stain_logit, confidence, lambda y, x: (chemistry_prob[:, y, x], None))
     return CellArrays.joined([early, stream.finish()]).row_by_row()
 
 
@@ -84,19 +87,14 @@ class CellStream:
     """Judges a map that comes in bands of whole rows of cells. Not for several threads.
 
     Args:
-        head: the model's cell head.
-        threshold: operating threshold on the cell confidence, 0 to 1.
         unsure_below: a cell is unsure when its highest class lies below this.
         width_mm: of the map, a multiple of 10.
         spotter: names blots together with the network; None = the network alone.
     """
 
-    def __init__(
-        self, head: CellHead, threshold: float, unsure_below: float, width_mm: int, spotter: Spotter | None = None
-    ) -> None:
-        self._head, self._threshold, self._unsure_below = head, threshold, unsure_below
+    def __init__(self, unsure_below: float, width_mm: int, spotter: Spotter | None = None) -> None:
+        self._unsure_below = unsure_below
         self._row = 0
-        self._odds_above = np.zeros((0, width_mm // SUBCELLS), dtype=np.float32)  # of the last `reach` rows judged
         self._above = np.zeros(width_mm, dtype=np.intp)  # 1 + the blot at each place of the last line, 0 = none
         self._spotter = spotter
         # A blot's weighted classes and weight, and its evidence.
@@ -109,21 +107,19 @@ class CellStream:
         """All cells of the rows above this one have been given out."""
         return int(self._waiting.row.min(initial=self._row))
 
-    def push(self, stain_logit: NDArray[np.float32], chemistry: Chemistry, below: int = 0) -> CellArrays:
-        """The next band: logits float32 (h_mm, width_mm), calibrated, h_mm a multiple of 10.
+    def push(
+        self, stain_logit: NDArray[np.float32], confidence: NDArray[np.float32], chemistry: Chemistry
+    ) -> CellArrays:
+        """The next band.
 
         Args:
-            below: rows of cells at the band's end that are only looked at as neighbours of those above; they come again
-                at the head of the next band. As many as the head's `reach`, or 0 at the end of the map.
+            stain_logit: float32 (h_mm, width_mm), calibrated, h_mm a multiple of 10.
+            confidence: float32 (h_mm / 10, width_mm / 10), of the cells that are listed, 0 elsewhere.
+            chemistry: of the band's mm².
 
         Returns:
             The cells that became final, row by row; `row` counts from the top of the map.
-
-        Raises:
-            ValueError: a logit is NaN, or the sides are not multiples of 10.
         """
-        confidence = self._listed(stain_logit, below)  # 0 where not listed
-        stain_logit = stain_logit[: SUBCELLS * len(confidence)]
         row, col = np.nonzero(confidence)
         stained = stain_logit >= 0
         logits = blocks(stain_logit, row, col)
@@ -149,14 +145,6 @@ class CellStream:
         self._waiting = CellArrays.joined([self._waiting, fresh])
         self._row += len(confidence)
         return self._give(still_open=True)
-
-    def _listed(self, stain_logit: NDArray[np.float32], below: int) -> NDArray[np.float32]:
-        """Confidence of the listed cells of a band but its last `below` rows, 0 elsewhere: (rows, cols)."""
-        head, above = self._head, len(self._odds_above)
-        own = np.concatenate([self._odds_above, likely_log_odds(stain_logit, head, self._threshold)])
-        end = len(own) - below
-        self._odds_above = own[max(0, end - head.reach) : end]
-        return listed_confidence(own, head, self._threshold)[above:end]
 
     def finish(self) -> CellArrays:
         """The map is whole: the cells that still waited."""

@@ -109,7 +109,7 @@ def cell_features(stain_logit: NDArray[np.float32]) -> NDArray[np.float32]:
 
     The three are the highest logit, the mean of the 4 highest and log(Σ sigmoid(logit)), log mm².
     """
-    return _features(blocks(stain_logit))
+    return features_of_cells(blocks(stain_logit))
 
 
 def cell_confidence(stain_logit: NDArray[np.float32], head: CellHead) -> NDArray[np.float32]:
@@ -162,7 +162,7 @@ def likely_log_odds(stain_logit: NDArray[np.float32], head: CellHead, threshold:
     highest = _highest(stain_logit)
     row, col = np.nonzero(_within_reach(highest, head, threshold))
     own = np.full(highest.shape, -np.inf, dtype=np.float32)
-    own[row, col] = own_log_odds(_features(blocks(stain_logit, row, col)), head)
+    own[row, col] = own_log_odds(features_of_cells(blocks(stain_logit, row, col)), head)
     return own
 
 
@@ -203,7 +203,7 @@ def blocks(dense: NDArray[_T], row: NDArray[np.intp] | None = None, col: NDArray
     return split.transpose(0, 2, 1, 3).reshape(height // SUBCELLS, width // SUBCELLS, SUBCELLS * SUBCELLS)
 
 
-def _features(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def features_of_cells(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """(…, 100) logits -> (…, 3), see `cell_features`."""
     clipped = np.clip(logits, PAD_LOGIT, -PAD_LOGIT)
     top = np.partition(clipped, -_TOP, axis=-1)[..., -_TOP:]  # (…, 4)

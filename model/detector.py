@@ -167,7 +167,7 @@ class Detector:
         at = (previous.threshold, previous.preset) if kept else self.operating_point(threshold, preset)
         cells, width_px = in_question(previous), edge_width_px(image)
         blind = len(previous.unseen) == cells.size or shows_nothing(place.mm_per_px, width_px, SHARP_PX)
-        if worthwhile(with_neighbours(cells, self.info.cell_head.reach), self.info.core_px) and not blind:
+        if worthwhile(with_neighbours(cells, self.info.reach), self.info.core_px) and not blind:
             found, unseen = look_again(image, place, self._network, at[0], cells, self._screening)
         else:
             found, unseen = restricted(self.detect(image, calibration=place, threshold=at[0]), cells)

@@ -22,6 +22,7 @@ from model.fields import Fields
 from model.novelty import NoveltyModel
 from model.spotter import Spotter
 from model.taxonomy import CHEMISTRIES
+from model.verifier import Verifier, reach_of
 
 SCHEMA: Final = "spotgrid.model/v1"
 METADATA_KEY: Final = "spotgrid"
@@ -72,6 +73,7 @@ class ModelInfo:
             the file has no screen, and everything is looked at closely.
         novelty: what ordinary cloth looks like; None = the file does not say, and no cloth is called strange.
         spotter: names blots together with the network; None = the network alone names them.
+        verifier: corrects what the cell head says of likely cells; None = the head has the last word.
     """
 
     name: str
@@ -87,11 +89,17 @@ class ModelInfo:
     screen: tuple[float, ...] | None
     novelty: NoveltyModel | None = None
     spotter: Spotter | None = None
+    verifier: Verifier | None = None
 
     @property
     def id(self) -> str:
         """What stain maps name as their model: ``"spotgrid-s@1.0.0+<sha256 12>"``."""
         return f"{self.name}@{self.version}+{self.sha256[:12]}"
+
+    @property
+    def reach(self) -> int:
+        """Cells about a cell on which its confidence hangs."""
+        return reach_of(self.cell_head, self.verifier)
 
     @property
     def core_px(self) -> int:
@@ -284,6 +292,7 @@ def _read_info(session: Any, glance: Any, sha256: str, channels: int) -> ModelIn
         screen=_read_screen(fields, glance, len(levels) - 1),
         novelty=NoveltyModel.read(fields),
         spotter=Spotter.read(fields),
+        verifier=Verifier.read(fields),
     )
 
 

@@ -25,6 +25,7 @@ from model.scan import softmax
 from model.spotter import evidence
 from model.taxonomy import CHEMISTRIES
 from model.tiling import Pyramid
+from model.verifier import confidence
 from model.visibility import Sight, Visibility
 
 WORTHWHILE: Final = 0.5
@@ -70,7 +71,7 @@ def look_again(
     Args:
         image: uint8 (H, W, 3) RGB.
         place: where it lies.
-        threshold: as in `CellStream`.
+        threshold: of the cell confidence.
         cells: bool (rows, cols) of the place's grid.
         screening: as in `Pyramid`.
 
@@ -79,20 +80,24 @@ def look_again(
     """
     info, seen = network.info, seen_subcells(place)
     canvas = Patches(image, place)
-    stream = CellStream(info.cell_head, threshold, info.unsure_below, seen.shape[1], info.spotter)
+    stream = CellStream(info.unsure_below, seen.shape[1], info.spotter)
     stain_logit = np.empty(seen.shape, dtype=np.float32)
     chemistry = np.zeros((len(CHEMISTRIES), *seen.shape), dtype=np.float32)  # pages nobody touches take no memory
-    looked_at = with_neighbours(cells, info.cell_head.reach)  # on whom their confidence hangs
+    looked_at = with_neighbours(cells, info.reach)  # on whom their confidence hangs
     for rows, stain, kinds in Pyramid(canvas, network, screening=screening, only=looked_at).bands():
         stain_logit[rows], chemistry[:, rows] = stain, kinds
     stain_logit[~seen] = PAD_LOGIT
-    beside = None if info.spotter is None else _glance(canvas, looked_at)
+    looks = info.spotter is not None or info.verifier is not None
+    glance = _glance(canvas, looked_at if looks else np.zeros_like(cells))
+
+    def classes(y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.float32]:
+        return softmax(chemistry[:, y, x])
 
     def told(y: NDArray[np.intp], x: NDArray[np.intp]) -> Told:
-        looks = None if beside is None else evidence(beside, stain_logit, y, x, PAD_LOGIT)
-        return softmax(chemistry[:, y, x]), looks
+        return classes(y, x), None if info.spotter is None else evidence(glance, stain_logit, y, x, PAD_LOGIT)
 
-    early = stream.push(stain_logit, told)
+    listed = confidence(glance, stain_logit, classes, info.cell_head, info.verifier, threshold)
+    early = stream.push(stain_logit, listed, told)
     found = CellArrays.joined([early, stream.finish()]).row_by_row()
     unseen = _unseen(canvas, cells, seen, info.novelty)
     return found.taken(cells[found.row, found.col]), unseen[cells[tuple(unseen.T)]]

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.blots import CellStream, Chemistry
+from model.blots import CellStream
+from model.blots import Told as Said
 from model.calibration import Calibration, LimitError
 from model.canvas import Canvas, PictureRows
 from model.cells import NO_CELLS, PAD_LOGIT, CellArrays
@@ -23,8 +26,10 @@ from model.focus import SHARP_PX, Focus, blur_warning
 from model.grid import CANVAS_PX_PER_MM, CELL_MM, MAX_ROWS, SUBCELLS, Grid, StainMap
 from model.onnx_file import OnnxFile
 from model.rectify import seen_subcells
-from model.spotter import MARGIN, ClothBeside
+from model.spotter import MARGIN, evidence
+from model.taxonomy import CHEMISTRIES
 from model.tiling import Pyramid
+from model.verifier import confidence
 from model.visibility import Sight, Visibility, every_cell, resolution_warning, shows_nothing
 
 MAX_SCAN_MM: Final = 4000.0
@@ -78,19 +83,21 @@ class Scan:
         self._canvas = Canvas(self._picture, place, info.levels[0])
         self._seen = seen = _Seen(place, self._canvas.width // CANVAS_PX_PER_MM)
         width_mm = self._canvas.width // CANVAS_PX_PER_MM
-        self._beside = beside = None if info.spotter is None else ClothBeside(width_mm, PAD_LOGIT)
-        sight = self._sight  # not self: a cycle would keep the picture until the garbage collector comes by
+        # Rows of cells that a row's answer hangs on, above and below it.
+        self._lines = lines = _Lines(width_mm, max(info.reach, 0 if info.spotter is None else MARGIN))
+        looks = info.spotter is not None or info.verifier is not None
+        # Not self: a cycle would keep the picture until the garbage collector comes by.
+        sight, self._aside = self._sight, (aside := _Aside())
 
         def watch(top: int, glance: NDArray[np.uint8]) -> None:
-            sight.add(Visibility.of(glance, seen.rows(top, top + len(glance))), glance)
-            if beside is not None:
-                beside.see(glance)
+            rows = seen.rows(top, top + len(glance))
+            aside.later(lambda: sight.add(Visibility.of(glance, rows), glance))
+            if looks:
+                lines.see(glance)
 
         self._canvas.watch = watch
-        self._pyramid = Pyramid(self._canvas, network, screening=screening)
-        self._stream = CellStream(info.cell_head, threshold, info.unsure_below, width_mm, info.spotter)
-        self._held_back = max(info.cell_head.reach, 0 if info.spotter is None else MARGIN)  # rows of cells
-        self._rest: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # lines not judged yet
+        self._pyramid = Pyramid(self._canvas, network, screening=screening, meanwhile=aside.work)
+        self._stream = CellStream(info.unsure_below, width_mm, info.spotter)
         self._kept: list[CellArrays] = [NO_CELLS]
         self._given: list[CellArrays] = []
         self._finished = False
@@ -125,6 +132,7 @@ class Scan:
         cells = self._advance()
         if self._place.mm_per_px * CANVAS_PX_PER_MM < 1:
             self._canvas.make()  # smaller than the rows it is made from
+        self._aside.work()
         return cells
 
     def finish(self) -> tuple[CellArrays, StainMap]:
@@ -154,7 +162,7 @@ class Scan:
         """The map of a picture that is all there, at the very place the scan was made with."""
         self._finished = True
         self._seen.size_mm = self._place.area_mm[2:]
-        self._focus.push(image)
+        self._aside.later(partial(self._focus.push, image))
         self._picture.add(image)
         self._canvas.close(self._place.canvas_size_px[1])
         self._advance(progress)
@@ -166,40 +174,39 @@ class Scan:
         given = [NO_CELLS]
         for rows, stain, chemistry in self._pyramid.bands():
             stain[~self._seen.rows(rows.start, rows.stop)] = PAD_LOGIT
-            given.append(self._judge(stain, chemistry))
+            self._lines.add(stain, chemistry)
+            given.append(self._judge(ends=False))
             if progress is not None and self._canvas.height is not None:
                 progress(rows.stop * CANVAS_PX_PER_MM / self._canvas.height)
         return CellArrays.joined(given)
 
-    def _judge(self, stain: NDArray[np.float32], chemistry: NDArray[np.float32]) -> CellArrays:
-        """The next lines of logits, (h, w) and (6, h, w); rows of cells that hang on what comes below them are kept."""
-        if self._rest is not None:
-            stain = np.concatenate([self._rest[0], stain])
-            chemistry = np.concatenate([self._rest[1], chemistry], axis=1)
-        whole = len(stain) // SUBCELLS
-        judged = max(0, whole - self._held_back) * SUBCELLS
-        self._rest = (stain[judged:].copy(), chemistry[:, judged:].copy()) if judged < len(stain) else None
-        if not judged:
+    def _judge(self, ends: bool) -> CellArrays:
+        """Judge the rows of cells that nothing still to come can change; `ends`: nothing comes below."""
+        lines, info = self._lines, self._info
+        first, end = lines.waiting(ends)
+        if first == end:
             return NO_CELLS
-        told = self._told_of(stain[: whole * SUBCELLS], chemistry)
-        cells = self._give(self._stream.push(stain[: whole * SUBCELLS], told, self._held_back))
-        if self._beside is not None:
-            self._beside.judged(stain[:judged])
-        return cells
+        stain, chemistry, glance = lines.all()
 
-    def _told_of(self, stain: NDArray[np.float32], chemistry: NDArray[np.float32]) -> Chemistry:
-        """What is said of the mm² of a band, by the network and for the spotter."""
-        beside = self._beside
-        return lambda y, x: (softmax(chemistry[:, y, x]), None if beside is None else beside.evidence(stain, y, x))
+        def told(y: NDArray[np.intp], x: NDArray[np.intp]) -> Said:
+            looks = None if info.spotter is None else evidence(glance, stain, y + first, x, PAD_LOGIT)
+            return softmax(chemistry[:, y + first, x]), looks
+
+        listed = confidence(
+            glance,
+            stain,
+            lambda y, x: softmax(chemistry[:, y, x]),
+            info.cell_head,
+            info.verifier,
+            self._operating["threshold"],
+        )
+        cells = self._stream.push(stain[first:end], listed[first // SUBCELLS : end // SUBCELLS], told)
+        lines.judged(end)
+        return self._give(cells)
 
     def _end(self) -> CellArrays:
         """Nothing comes below: the last rows, and the cells that still waited."""
-        given = [NO_CELLS]
-        if self._rest is not None:
-            stain, chemistry = self._rest
-            self._rest = None
-            given.append(self._give(self._stream.push(stain, self._told_of(stain, chemistry))))
-        return CellArrays.joined([*given, self._give(self._stream.finish())])
+        return CellArrays.joined([self._judge(ends=True), self._give(self._stream.finish())])
 
     def _give(self, cells: CellArrays) -> CellArrays:
         """Keep them for the map: many small parts would take more memory than the cells in them."""
@@ -212,6 +219,7 @@ class Scan:
 
     def _map(self, grid: Grid, image_px: tuple[int, int]) -> StainMap:
         place, told, found = self._place, asdict(self._told), CellArrays.joined([*self._kept, *self._given])
+        self._aside.work()
         age_ms = told.pop("age_ms") + 1e3 * (time.monotonic() - self._started)
         self._sight.finish(grid.cols)
         width_px = self._focus.width_px()
@@ -243,6 +251,65 @@ class Scan:
                 f"the scan would be {height_mm / 1000:.0f} m long; at most {MAX_ROWS * CELL_MM / 1000:.0f} m: "
                 f"finish it and open another one"
             )
+
+
+class _Aside:
+    """Work that the network does not wait for, done in the order in which it was asked for, by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._left = deque[Callable[[], None]]()
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Take some work."""
+        self._left.append(work)
+
+    def work(self) -> None:
+        """Do all that was asked for so far."""
+        while self._left:
+            self._left.popleft()()
+
+
+class _Lines:
+    """Lines of mm² that are not judged yet, and those above them that their answers hang on.
+
+    Args:
+        width_mm: of the picture, whole cells.
+        reach: rows of cells above and below a row that its answer hangs on.
+    """
+
+    def __init__(self, width_mm: int, reach: int) -> None:
+        self._reach = reach * SUBCELLS
+        self._first = 0  # of those not judged yet
+        self._stain = np.zeros((0, width_mm), np.float32)
+        self._chemistry = np.zeros((len(CHEMISTRIES), 0, width_mm), np.float32)
+        self._glance = np.zeros((0, width_mm, 3), np.uint8)
+
+    def see(self, glance: NDArray[np.uint8]) -> None:
+        """Take the next lines at 1 px/mm, uint8 (h, w, 3); they may run ahead of the network's."""
+        self._glance = np.concatenate([self._glance, glance]) if len(self._glance) else glance
+
+    def add(self, stain: NDArray[np.float32], chemistry: NDArray[np.float32]) -> None:
+        """Take what the network says of the next lines: (h, w) and (6, h, w) logits."""
+        self._stain = np.concatenate([self._stain, stain]) if len(self._stain) else stain
+        older = self._chemistry.shape[1]
+        self._chemistry = np.concatenate([self._chemistry, chemistry], axis=1) if older else chemistry
+
+    def waiting(self, ends: bool) -> tuple[int, int]:
+        """First and end of the lines that can be judged, whole rows of cells, counted from the first one kept."""
+        whole = len(self._stain) // SUBCELLS * SUBCELLS
+        return self._first, max(self._first, whole if ends else whole - self._reach)
+
+    def all(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
+        """Of all lines kept that fill rows of cells: (h, w) and (6, h, w) logits, and what is seen there, (h, w, 3)."""
+        whole = len(self._stain) // SUBCELLS * SUBCELLS
+        return self._stain[:whole], self._chemistry[:, :whole], self._glance[:whole]
+
+    def judged(self, end: int) -> None:
+        """The lines above `end` are done: those that no other line hangs on are forgotten."""
+        gone = max(0, end - self._reach)
+        self._first = end - gone
+        self._stain, self._glance = self._stain[gone:].copy(), self._glance[gone:].copy()
+        self._chemistry = self._chemistry[:, gone:].copy()
 
 
 class _Seen:

@@ -45,7 +45,8 @@ def _log_light() -> NDArray[np.int32]:
     return np.asarray(np.rint(_LEVELS * np.log(linear + _DARK)), np.int32)
 
 
-_LOG_LIGHT: Final = _log_light()
+LOG_LIGHT: Final = _log_light()
+"""Of each 8-bit level, ln(linear light + .01) in 1/256."""
 
 F64 = NDArray[np.float64]
 
@@ -76,7 +77,7 @@ def evidence(
     mm2 = np.maximum(cloth[:, :1], 1.0)
     beside = cloth[:, 1:4] / mm2
     rough = np.sqrt(np.maximum(cloth[:, 4:] / mm2 - beside[:, 1:2] ** 2, 0.0))
-    ratio = (_LOG_LIGHT[glance[y, x]] - beside) / _LEVELS
+    ratio = (LOG_LIGHT[glance[y, x]] - beside) / _LEVELS
     inside = cv2.erode(stained.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)[y, x]
     return _evidence_of(ratio, beside / _LEVELS, rough[:, 0] / _LEVELS, inside == 0) * known
 
@@ -95,7 +96,7 @@ def _sums_of_cells(glance: NDArray[np.uint8], clean: NDArray[np.bool_], cells: N
     rows, cols = cells.shape
     row, col = np.nonzero(cells)
     split = glance.reshape(rows, SUBCELLS, cols, SUBCELLS, 3)
-    light = _LOG_LIGHT[split[row, :, col]] * clean.reshape(rows, SUBCELLS, cols, SUBCELLS)[row, :, col][..., None]
+    light = LOG_LIGHT[split[row, :, col]] * clean.reshape(rows, SUBCELLS, cols, SUBCELLS)[row, :, col][..., None]
     out = np.zeros((rows, cols, 5))
     out[row, col, 0] = clean.reshape(rows, SUBCELLS, cols, SUBCELLS)[row, :, col].sum(axis=(1, 2))
     out[row, col, 1:4] = light.sum(axis=(1, 2))
@@ -113,22 +114,33 @@ def _about(sums: F64, reach: int) -> F64:
 
 
 def features_of(sums: F64) -> F64:
-    """What a blot is like, by its sums (EVIDENCE,) -> (FEATURES,); all 0 when nothing is known of it."""
-    weight = sums[0]
-    if weight <= 0:
-        return np.zeros(FEATURES)
+    """What blots are like, by their sums (n, EVIDENCE) -> (n, FEATURES); all 0 of one of which nothing is known."""
+    weight = np.maximum(sums[:, :1], _STEP)
     mean = sums / weight
-    ratio, square, cross = mean[1:4], mean[4:7], mean[7:10]
+    ratio, square, cross = mean[:, 1:4], mean[:, 4:7], mean[:, 7:10]
     deviation = np.sqrt(np.maximum(square - ratio**2, 0.0) + 1e-6)
-    pairs = np.array([ratio[0] * ratio[1], ratio[0] * ratio[2], ratio[1] * ratio[2]])
-    spread = np.array([deviation[0] * deviation[1], deviation[0] * deviation[2], deviation[1] * deviation[2]])
-    deep = mean[11:14] / (mean[10] + 1e-6)  # the colour where most of it is
-    edge = mean[15:18] / (mean[14] + 1e-6) - ratio
-    towards = deep / (np.linalg.norm(deep) + 0.02)
-    size = np.array([np.log(weight), mean[14]])
-    out = [ratio, deviation, (cross - pairs) / spread, deep, towards, edge, mean[18:21], mean[21:23], size]
-    out += [ratio / (np.linalg.norm(ratio) + 0.02), np.array([np.linalg.norm(deep), np.linalg.norm(ratio), mean[10]])]
-    return np.concatenate(out)
+    pairs, spread = (values[:, [0, 0, 1]] * values[:, [1, 2, 2]] for values in (ratio, deviation))
+    deep = mean[:, 11:14] / (mean[:, 10:11] + 1e-6)  # the colour where most of it is
+    edge = mean[:, 15:18] / (mean[:, 14:15] + 1e-6) - ratio
+    depth, length = _length(deep), _length(ratio)
+    out = [
+        ratio,
+        deviation,
+        (cross - pairs) / spread,
+        deep,
+        deep / (depth + 0.02),
+        edge,
+        mean[:, 18:21],
+        mean[:, 21:23],
+    ]
+    out += [np.log(weight), mean[:, 14:15], ratio / (length + 0.02), depth, length, mean[:, 10:11]]
+    return np.asarray(np.concatenate(out, axis=1) * (sums[:, :1] > 0))
+
+
+def _length(vectors: F64) -> F64:
+    """Of (n, 3), (n, 1)."""
+    x, y, z = vectors.T
+    return np.asarray(np.sqrt(x * x + y * y + z * z)[:, None])
 
 
 @dataclass(frozen=True)
@@ -204,7 +216,7 @@ class Spotter:
         own, theirs = self.trust
         mixed = own * np.log(np.maximum(told, 1e-6))
         if sums[0] > 0:
-            mixed = mixed + theirs * np.log(np.maximum(self.by_looks(features_of(sums)), 1e-6))
+            mixed = mixed + theirs * np.log(np.maximum(self.by_looks(features_of(sums[None])[0]), 1e-6))
         raised = np.exp(mixed - mixed.max())
         return np.asarray(raised / raised.sum())
 
@@ -220,34 +232,3 @@ class Spotter:
                 x = np.maximum(x, 0.0)
         raised = np.exp(x - x.max())
         return np.asarray(np.bincount(self.chemistry_of, raised / raised.sum(), minlength=len(CHEMISTRIES)), np.float64)
-
-
-class ClothBeside:
-    """Keeps what lies about a band of a picture that comes in from the top, so that its mm² can be held against it.
-
-    Args:
-        width_mm: of the picture, whole cells.
-        pad: see `evidence`.
-    """
-
-    def __init__(self, width_mm: int, pad: float) -> None:
-        self._pad = pad
-        self._glances = np.zeros((0, width_mm, 3), np.uint8)
-        self._above = np.zeros((0, width_mm), np.float32)  # logits of the last rows judged
-
-    def see(self, glance: NDArray[np.uint8]) -> None:
-        """Take the next rows at 1 px/mm, uint8 (h_mm, w_mm, 3)."""
-        self._glances = np.concatenate([self._glances, glance])
-
-    def evidence(
-        self, stain_logit: NDArray[np.float32], y: NDArray[np.intp], x: NDArray[np.intp]
-    ) -> NDArray[np.float64]:
-        """As `evidence`, of mm² in a band with all that follows it as far as it is known, (h_mm, w_mm)."""
-        logit = np.concatenate([self._above, stain_logit])
-        return evidence(self._glances[: len(logit)], logit, y + len(self._above), x, self._pad)
-
-    def judged(self, stain_logit: NDArray[np.float32]) -> None:
-        """These rows, the first of the band, will not be asked for again."""
-        above = np.concatenate([self._above, stain_logit])
-        self._above = above[max(0, len(above) - MARGIN * SUBCELLS) :].copy()
-        self._glances = self._glances[len(above) - len(self._above) :].copy()

@@ -12,7 +12,7 @@ then ready when all that it looks at is there. At the canvas's edges tiles end, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -143,12 +143,20 @@ class Pyramid:
         network: the open model file.
         screening: False = look closely everywhere.
         only: bool (rows, cols), cells; None = all. Close looks that no such cell is in are left out.
+        meanwhile: other work, done beside several coarsest tiles by one of the network's threads, else after them.
     """
 
     def __init__(
-        self, canvas: Plane, network: OnnxFile, *, screening: bool = True, only: NDArray[np.bool_] | None = None
+        self,
+        canvas: Plane,
+        network: OnnxFile,
+        *,
+        screening: bool = True,
+        only: NDArray[np.bool_] | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         info = network.info
+        self._meanwhile = meanwhile
         self._canvas, self._network, self._only = canvas, network, only
         self.levels = [Level(canvas, info, number) for number in range(len(info.levels))]
         # Canvas px beside a coarsest tile that are looked at with it; spans are filled up by less than a step.
@@ -185,6 +193,7 @@ class Pyramid:
         chemistry = np.zeros((len(CHEMISTRIES), height, width), dtype=np.float32)  # untouched pages take no memory
         tiles = [Tile(row, col) for row in tile_rows for col in range(-(-coarsest.width // coarsest.core))]
         self._look(0, [tile for tile in tiles if self._wanted(0, tile.row, tile.col)], (top, stain, chemistry))
+        self._meanwhile()
         return slice(top, top + height), stain, chemistry
 
     def _look(self, number: int, tiles: list[Tile], into: Into) -> None:
@@ -193,8 +202,16 @@ class Pyramid:
             self._network.spread(lambda tile: self._finish(tile, into), tiles)
             return
         for first in range(0, len(tiles), _AT_ONCE):
-            finer = self._network.spread(lambda tile: self._divide(number, tile), tiles[first : first + _AT_ONCE])
+            some: list[Tile | None] = [*tiles[first : first + _AT_ONCE]]
+            if number == first == 0 and len(some) > 1:
+                some.insert(len(some) // 2, None)  # neither first nor last, so that threads end together
+            finer = self._network.spread(lambda tile: self._divide(number, tile) if tile else self._aside(), some)
             self._look(number + 1, [tile for some in finer for tile in some], into)
+
+    def _aside(self) -> list[Tile]:
+        """The other work, as a tile that no finer one is worth."""
+        self._meanwhile()
+        return []
 
     def _finish(self, tile: Tile, into: Into) -> None:
         """The finest level: its answer goes where it belongs."""

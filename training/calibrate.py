@@ -8,6 +8,8 @@ Looks, with the product's own detector, at scenes as the test set has them, draw
 photos of clean garments that the network was not trained on (`training.clean`). Each set of clean cloth is judged by
 itself and the worst one counts. Writes calibration.json into the run, which the next export takes up, and
 operating.json, the curve of recall against false cells per m². Prices and the stain prior are inputs of `savings`.
+A run that has a verifier (`training.verifier`) keeps its cell head; the verifier's log odds are scaled to probabilities
+and the thresholds are chosen on what it says.
 --keep stores what the network said: another call with other prices takes seconds, one that --minutes cut short goes on.
 """
 
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +34,7 @@ from datasets import scene as scene_files
 from datasets.scene import Scene
 from model.cells import CellHead, surest_nearby
 from model.detector import Detector
+from model.verifier import Verifier
 from savings.errors import SavingsError
 from savings.inputs import load as load_inputs
 from training import clean, sets
@@ -38,6 +42,7 @@ from training.collected import (
     Cells,
     Collected,
     PictureCells,
+    VerifiedCells,
     area_shift,
     flat,
     look_at_clean,
@@ -58,10 +63,14 @@ from training.operating import (
     fit_temperature,
     presets_of,
     prior_weights,
+    scale_log_odds,
 )
 from training.provenance import hash_files
 from training.screen_head import FILE_NAME as SCREEN_FILE
 from training.truth import STAINED
+from training.verifier_file import FILE_NAME as VERIFIER_FILE
+from training.verifier_file import load as load_verifier
+from training.verifier_file import save as save_verifier
 
 SPOTLESS: Final = "scenes without a stain"
 """The clean set made of those of --scenes that bear no stain."""
@@ -100,19 +109,82 @@ def calibrate(
         for name, some in bare.items()
     ]
     labels = Cells.of(stained).stained
-    curve, presets = Curve.of(confidence(_log_odds(stained, head))[labels], clean_sets, caution), presets_of(prices)
+    pictures = {"stained": len(collected.truths)} | {name: len(some) for name, some in clean_logits.items()}
+    thresholds, origin, curve = _choose(
+        confidence(_log_odds(stained, head)), labels, clean_sets, prices, prior=prior, caution=caution
+    )
+    temperature = fit_temperature(collected.stain_log_probability, collected.chemistry)
+    return Calibration(head, temperature, shift, thresholds, origin=origin | {"pictures": pictures}), curve
+
+
+def _choose(
+    sure: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    clean_sets: Sequence[CleanSet],
+    prices: Prices,
+    *,
+    prior: float,
+    caution: float,
+) -> tuple[dict[str, float], dict[str, Any], Curve]:
+    """Thresholds by preset, how they came about, and the curve that they lie on.
+
+    Args:
+        sure, labels: of the cells of stained scenes, (n,): confidence, and whether they are stained.
+        clean_sets, prices, prior, caution: as in `calibrate`.
+    """
+    curve, presets = Curve.of(sure[labels], clean_sets, caution), presets_of(prices)
     chosen = {name: curve.choose(price) for name, price in presets.items()}
     cells_of = {one.name: len(one.confidence) for one in clean_sets}
     origin = _origin(presets, chosen) | {
         "confidence_prior": prior,
         "caution": caution,
         "shares_of_budget": dict(curve.share),
-        "pictures": {"stained": len(collected.truths)} | {name: len(some) for name, some in clean_logits.items()},
         "cells": {"stained": int(labels.sum()), "beside stains": int((~labels).sum())} | cells_of,
     }
-    thresholds = {name: point["threshold"] for name, point in chosen.items()}
-    temperature = fit_temperature(collected.stain_log_probability, collected.chemistry)
-    return Calibration(head, temperature, shift, thresholds, origin=origin), curve
+    return {name: point["threshold"] for name, point in chosen.items()}, origin, curve
+
+
+def verified(
+    stained: Sequence[VerifiedCells],
+    clean_odds: Mapping[str, Sequence[VerifiedCells]],
+    before: Calibration,
+    prices: Prices,
+    *,
+    prior: float = 0.02,
+    caution: float = 0.8,
+    prints: float = PRINTS_SHARE,
+) -> tuple[Calibration, tuple[float, float], Curve]:
+    """Choose thresholds on what a verifier says; arguments as in `calibrate`.
+
+    Returns:
+        The calibration before with other thresholds, the slope and the bias that make the verifier's log odds those of
+        the truth, and the curve.
+    """
+    groups = [_flat(stained), *(_flat(some) for some in clean_odds.values())]
+    labels = np.concatenate([truth for _, truth in groups])
+    group = np.repeat(np.arange(len(groups)), [len(truth) for _, truth in groups])
+    odds, weights = np.concatenate([values for values, _ in groups]), prior_weights(labels, group, prior)
+    told = odds > odds.min()  # others lie below what a map is asked for, anywhere
+    slope, bias = scale_log_odds(odds[told], labels[told], weights[told])
+    clean_sets = [
+        CleanSet(
+            name,
+            confidence(slope * _flat(some)[0] + bias),
+            np.repeat(np.arange(len(some)), [len(one.odds) for one in some]),
+            prints if name == PRINTS else 1.0,
+        )
+        for name, some in clean_odds.items()
+        if some
+    ]
+    sure, truth = confidence(slope * groups[0][0] + bias), groups[0][1]
+    thresholds, origin, curve = _choose(sure, truth, clean_sets, prices, prior=prior, caution=caution)
+    pictures = {"stained": len(stained)} | {name: len(some) for name, some in clean_odds.items()}
+    origin |= {"pictures": pictures, "verified": True}
+    return replace(before, presets=thresholds, origin=origin), (slope, bias), curve
+
+
+def _flat(pictures: Sequence[VerifiedCells]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    return np.concatenate([one.odds for one in pictures]), np.concatenate([one.stained for one in pictures])
 
 
 def _clean_sets(
@@ -215,6 +287,47 @@ def look(
     return collected, logits
 
 
+def _by_head(args: argparse.Namespace, checkpoint: Path, data: Path, prices: Prices) -> tuple[Calibration, Curve]:
+    """Everything from what the network says."""
+    detector = _opened(checkpoint, Calibration(), args.threads)
+    beside = checkpoint.parent / SCREEN_FILE  # it decides where a close look is worth it
+    asked = hash_files([checkpoint, *([beside] if beside.is_file() else [])])
+    collected, logits = look(detector, args, data, Kept(args.keep, asked))
+    if not collected.truths:
+        raise ValueError("no stained scene was looked at: give --limit 1 or more")
+    shift = area_shift(collected)
+    return calibrate(collected, shift, logits, prices, prior=args.prior, caution=args.caution, prints=args.prints)
+
+
+def _by_verifier(
+    args: argparse.Namespace, checkpoint: Path, data: Path, prices: Prices, verifier: Verifier, origin: dict[str, Any]
+) -> tuple[Calibration, Curve]:
+    """Thresholds from what the run's verifier says, which is scaled to probabilities and saved anew."""
+    run = checkpoint.parent
+    before = Calibration.load(run)
+    if before is None:
+        raise ValueError(f"{run} has a verifier and no calibration it was taught after: delete {VERIFIER_FILE}")
+    detector, quiet = _opened(checkpoint, before, args.threads), not sys.stderr.isatty()
+    stained = [VerifiedCells.of(detector, scene) for scene in tqdm(_stained(args, data), disable=quiet)]
+    bare = {name: islice(some, count) for name, (some, count) in _bare(args, data).items() if count}
+    spotless = {
+        name: [VerifiedCells.clean(detector, one) for one in tqdm(some, disable=quiet)] for name, some in bare.items()
+    }
+    calibration, (slope, bias), curve = verified(
+        stained, spotless, before, prices, prior=args.prior, caution=args.caution, prints=args.prints
+    )
+    save_verifier(verifier.scaled(slope, bias), origin, run)
+    return calibration, curve
+
+
+def _opened(checkpoint: Path, calibration: Calibration, threads: int | None) -> Detector:
+    """A checkpoint's network as a model file with a calibration."""
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "raw.onnx"
+        export(checkpoint, raw, calibration)
+        return Detector(raw, threads=threads)
+
+
 def run(args: argparse.Namespace) -> int:
     """Calibrate as the options say; returns the exit status."""
     try:
@@ -222,19 +335,11 @@ def run(args: argparse.Namespace) -> int:
         checkpoint = find_checkpoint(args.run)
         if args.scenes is not None and not any(scene_files.names(args.scenes)):
             raise ValueError(f"{args.scenes}: no rendered scene there; render some, or leave --scenes out")
-        with tempfile.TemporaryDirectory() as folder:
-            raw = Path(folder) / "raw.onnx"
-            export(checkpoint, raw, Calibration())
-            detector = Detector(raw, threads=args.threads)
-        beside = checkpoint.parent / SCREEN_FILE  # it decides where a close look is worth it
-        asked = hash_files([checkpoint, *([beside] if beside.is_file() else [])])
-        collected, logits = look(detector, args, data, Kept(args.keep, asked))
-        if not collected.truths:
-            raise ValueError("no stained scene was looked at: give --limit 1 or more")
-        shift = area_shift(collected)
-        calibration, curve = calibrate(
-            collected, shift, logits, prices, prior=args.prior, caution=args.caution, prints=args.prints
-        )
+        found = load_verifier(checkpoint.parent)
+        if found is None:
+            calibration, curve = _by_head(args, checkpoint, data, prices)
+        else:
+            calibration, curve = _by_verifier(args, checkpoint, data, prices, *found)
         path = calibration.save(checkpoint.parent)
         document = {"schema": CURVE_SCHEMA, "points": calibration.origin["operating_points"], **curve.document()}
         (checkpoint.parent / CURVE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -39,16 +39,16 @@ def parts(clean: bool) -> tuple[Part, ...]:
     return tuple(replace(part, recipe=replace(part.recipe, held_out=False)) for part in found)
 
 
-def scenes(part: Part, data: Path | None, count: int, cache: Path | None = None) -> Iterator[Scene]:
-    """The first `count` validation scenes of a part; with `cache`, rendered once and read from there the next time.
+def scenes(part: Part, data: Path | None, count: int, cache: Path | None = None, split: str = "val") -> Iterator[Scene]:
+    """The first `count` scenes of a part and a split; with `cache`, rendered once and read from there the next time.
 
-    Kinds of pictures that validation does not have are left out, and the others take their share.
+    Kinds of pictures that the split does not have are left out, and the others take their share.
     """
-    pool = Pool(data, "val")
+    pool = Pool(data, split)
     known = {kind: share for kind, share in part.recipe.pictures.items() if kind in pool.kinds()}
     total = sum(part.recipe.pictures.values()) / (sum(known.values()) or 1)
     recipe = replace(part.recipe, pictures={kind: share * total for kind, share in known.items()})
-    first = SEEDS_PER_SPLIT["val"] + (SEED << 24) + (zlib.crc32(part.name.encode()) % 64 << 16)
+    first = SEEDS_PER_SPLIT[split] + (SEED << 24) + (zlib.crc32(part.name.encode()) % 64 << 16)
     for index in range(count):
         name = f"{part.name}-{index:04d}"
         if cache is None:
@@ -59,15 +59,17 @@ def scenes(part: Part, data: Path | None, count: int, cache: Path | None = None)
         yield load(cache, name)
 
 
-def clean_garments(root: Path, limit: int, side_mm: float | None = None) -> Iterator[NDArray[np.uint8]]:
-    """Photos of clean garments of senders kept from training, on the canvas: uint8 (H, W, 3).
+def clean_garments(
+    root: Path, limit: int, side_mm: float | None = None, split: str = "val"
+) -> Iterator[NDArray[np.uint8]]:
+    """Photos of clean garments, with "val" of senders kept from training, on the canvas: uint8 (H, W, 3).
 
     Args:
         root: the data folder.
         limit: at most so many photos; which ones does not hang on their names' order, so any number is a fair sample.
         side_mm: of a square window anywhere in each photo; None = the whole photo.
     """
-    sources = Pool(root, "val").sources["garment"]
+    sources = Pool(root, split).sources["garment"]
     for source in islice(sorted(sources, key=lambda s: zlib.crc32(s.path.name.encode())), limit):
         image = read_picture(source.path)
         place = Place.from_scale(sets.CLOTHING_MM_PER_PX, (image.shape[1], image.shape[0]))

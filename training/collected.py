@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from datasets.scene import Scene
 from model.cells import PAD_LOGIT, CellHead, cell_features, own_log_odds
+from model.detector import Detector
 from training.kept import Kept
 from training.metrics import REACH_MM
 from training.operating import SHIFTS, best_shift
+from training.prediction import CURVE_FLOOR, Prediction
 from training.truth import CLEAN, EVERY_STAIN, LEFT_OUT, STAINED, Truth, truth_of
 
 _MM2_PER_STAIN: Final = 64
@@ -123,6 +125,41 @@ class Cells:
             flat(pictures, [one.label == STAINED for one in pictures]),
             np.repeat(np.arange(len(pictures)), [int(some.sum()) for some in use]),
         )
+
+
+@dataclass(frozen=True)
+class VerifiedCells:
+    """The cells of one picture that count, as a detector with a verifier judges them.
+
+    Attributes:
+        odds: float64 (n,), log odds; `stained`: bool (n,), truly.
+    """
+
+    odds: NDArray[np.float64] = field(repr=False)
+    stained: NDArray[np.bool_] = field(repr=False)
+
+    @classmethod
+    def of(cls, detector: Detector, scene: Scene) -> VerifiedCells:
+        """Of a rendered scene."""
+        odds = _odds(detector, scene.image)
+        if not scene.stains:
+            return cls(odds.ravel(), np.zeros(odds.size, np.bool_))
+        label = truth_of(scene.coverage, scene.stain_id, scene.stains).labels(EVERY_STAIN)
+        use = label != LEFT_OUT
+        return cls(odds.ravel()[use], label[use] == STAINED)
+
+    @classmethod
+    def clean(cls, detector: Detector, canvas: NDArray[np.uint8]) -> VerifiedCells:
+        """Of a picture without any stain, uint8 (H, W, 3) on the canvas."""
+        odds = _odds(detector, canvas).ravel()
+        return cls(odds, np.zeros(len(odds), np.bool_))
+
+
+def _odds(detector: Detector, canvas: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Each cell's log odds, (rows, cols); those of cells below `CURVE_FLOOR` are that floor's."""
+    sure = Prediction.from_map(detector.detect_canvas(canvas, threshold=CURVE_FLOOR)).confidence.astype(np.float64)
+    sure = np.clip(sure, CURVE_FLOOR, 1 - 1e-7)
+    return np.asarray(np.log(sure / (1 - sure)))
 
 
 def flat(pictures: Sequence[PictureCells], maps: Sequence[NDArray[Any]]) -> NDArray[Any]:

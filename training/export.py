@@ -40,6 +40,7 @@ from training.operating import Calibration, head_document
 from training.provenance import commit, hash_files
 from training.screen_head import Trained
 from training.spotter_file import load as load_spotter
+from training.verifier_file import load as load_verifier
 
 OPSET: Final = 18
 LEVELS: Final = (4, 2, 1)
@@ -298,7 +299,7 @@ def export(
     """
     network, trained, pictures = load_network(checkpoint).eval(), describe(checkpoint), golden_pictures()
     screen, novelty = Trained.load(checkpoint.parent), load_novelty(checkpoint.parent)
-    spotter = load_spotter(checkpoint.parent)
+    spotter, verifier = load_spotter(checkpoint.parent), load_verifier(checkpoint.parent)
     with tempfile.TemporaryDirectory(dir=out.parent if out.parent.is_dir() else None) as folder:
         trial = Path(folder) / out.name
         constants = calibration.temperature, calibration.stain_shift
@@ -307,6 +308,8 @@ def export(
         )
         model = graph_of(Served(network, *constants), Path(folder))
         document = metadata(calibration, name, version, trained, screen) | novelty | spotter
+        if verifier is not None:
+            document |= {"verifier": verifier[0].document()}
         with_metadata(model, document, without_chemistry(glance))
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, trial)

@@ -253,6 +253,20 @@ def _logistic(
     return float(found.fun), found.x
 
 
+def scale_log_odds(
+    odds: NDArray[np.floating[Any]], labels: NDArray[np.bool_], weights: NDArray[np.floating[Any]]
+) -> tuple[float, float]:
+    """Slope and bias under which log odds (n,) are likeliest (Platt scaling); labels and weights as in `fit_cell_head`.
+
+    Raises:
+        ValueError: only one kind of cell.
+    """
+    if labels.all() or not labels.any():
+        raise ValueError(f"{int(labels.sum())} of {len(labels)} cells are stained; scaling needs both kinds")
+    _, (slope, bias) = _logistic(np.asarray(odds, np.float64)[:, None], labels, weights)
+    return float(slope), float(bias)
+
+
 def prior_weights(labels: NDArray[np.bool_], group: NDArray[np.int_], prior: float) -> NDArray[np.float64]:
     """Weights that give stained cells the share `prior`, and every group of clean cells an equal share of the rest.
 

@@ -88,7 +88,7 @@ def lessons_of(scene: Scene, rng: np.random.Generator) -> Lessons:
             continue
         sums = told[:, own].sum(axis=1)
         if sums[0] > 0:
-            features.append(features_of(sums)[None].astype(np.float32))
+            features.append(features_of(sums[None]).astype(np.float32))
             sources.append(SOURCE_NAMES.index(stain.source))
     return Lessons(np.concatenate(features), np.array(sources, np.int64))
 
@@ -176,7 +176,7 @@ def look(detector: Detector, folder: Path, limit: int, quiet: bool) -> Found:
 
 def trusted(spotter: Spotter, found: Found) -> tuple[Spotter, dict[str, float]]:
     """The spotter with the trust under which the true chemistries are likeliest, and how often each is right."""
-    looks = np.stack([spotter.by_looks(features_of(s)) if s[0] > 0 else np.full(6, 1 / 6) for s in found.sums])
+    looks = np.stack([spotter.by_looks(features_of(s[None])[0]) if s[0] > 0 else np.full(6, 1 / 6) for s in found.sums])
     own, theirs = np.log(np.maximum(found.told, 1e-6)), np.log(np.maximum(looks, 1e-6))
     every = np.arange(len(own))
 

@@ -18,12 +18,13 @@ from model.grid import StainMap
 from model.recheck import in_question, tiles_over, worthwhile
 from tests.model.cameras import table_camera
 from tests.model.test_scan import blotches
-from tests.model.toy_onnx import spotter, write_toy
+from tests.model.toy_onnx import spotter, verifier, write_toy
 
 LIGHT = 230
 NEIGHBOURS = {
     "cell_head": {"weights": [1.0, 0.0, 0.0], "bias": 0.0, "reach": 2, "gain": 1.5},
     "spotter": spotter().document(),
+    "verifier": verifier().document(),
 }
 
 

@@ -20,19 +20,20 @@ from numpy.typing import NDArray
 
 from model.blots import CellStream, cells_from_logits
 from model.calibration import Calibration, LimitError
-from model.cells import CellArrays, CellHead
+from model.cells import CellArrays, CellHead, likely_log_odds, listed_confidence
 from model.detector import Detector
 from model.grid import StainMap
 from model.packing import cells_json
 from model.scan import Scan
 from model.schema import load_schema
 from tests.model.cameras import table_camera
-from tests.model.toy_onnx import spotter, write_toy
+from tests.model.toy_onnx import spotter, verifier, write_toy
 
 LIGHT = 230
 NEIGHBOURS = {
     "cell_head": {"weights": [1.0, 0.0, 0.0], "bias": 0.0, "reach": 2, "gain": 1.5},
     "spotter": spotter().document(),
+    "verifier": verifier().document(),
 }
 
 
@@ -286,18 +287,17 @@ def test_bands_of_a_map_give_the_cells_of_the_whole(seed: int, rows: int, share:
     logit = np.where(rng.random((10 * rows, 40)) < share, 1.0, -1.0).astype(np.float32)
     logit = (cv2.GaussianBlur(logit, (0, 0), 0.8) + np.float32(0.3)) * rng.gamma(2, 2, logit.shape).astype(np.float32)
     chemistry = rng.dirichlet(np.full(6, 0.3), logit.shape).transpose(2, 0, 1).astype(np.float32)
-    reach = data.draw(st.integers(0, 3))
-    head, threshold = CellHead((0.6, 0.3, 0.8), -0.5, reach, 1.5), 0.2
+    head, threshold = CellHead((0.6, 0.3, 0.8), -0.5, data.draw(st.integers(0, 3)), 1.5), 0.2
     whole = cells_from_logits(logit, chemistry, head, threshold, 0.5)
     inner = data.draw(st.sets(st.integers(1, rows - 1))) if rows > 1 else set()
     cuts = [0, *(10 * cut for cut in sorted(inner)), 10 * rows]
-    stream = CellStream(head, threshold, 0.5, 40)
+    listed = listed_confidence(likely_log_odds(logit, head, threshold), head, threshold)
+    stream = CellStream(0.5, 40)
     parts = []
     for top, end in pairwise(cuts):
         done = stream.final_rows
-        below = min(reach, rows - end // 10)
-        band = logit[top : end + 10 * below]
-        parts.append(stream.push(band, lambda y, x, top=top: (chemistry[:, y + top, x], None), below))  # type: ignore[misc]
+        confidence = listed[top // 10 : end // 10]
+        parts.append(stream.push(logit[top:end], confidence, lambda y, x, top=top: (chemistry[:, y + top, x], None)))  # type: ignore[misc]
         assert (parts[-1].row >= done).all()
     cells = CellArrays.joined([*parts, stream.finish()])
     assert stream.final_rows == rows

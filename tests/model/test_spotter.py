@@ -53,14 +53,14 @@ def test_nothing_is_known_where_no_clean_cloth_is_near() -> None:
     assert not sums(picture, np.full_like(logit, 5.0)).any()
     beyond = np.where(logit >= 0, logit, np.float32(PAD))  # what lies beyond the picture is no cloth
     assert not sums(picture, beyond).any()
-    assert not features_of(np.zeros(EVIDENCE)).any()
+    assert not features_of(np.zeros((1, EVIDENCE))).any()
 
 
 def test_trust_is_what_each_of_the_two_is_heard_with() -> None:
     told, looks = np.array([0.1, 0.4, 0.1, 0.2, 0.1, 0.1]), sums(*seen())
     network, alone = (replace(spotter(), trust=trust) for trust in ((1.0, 0.0), (0.0, 1.0)))
     np.testing.assert_allclose(network.classes(told, looks), told)
-    np.testing.assert_allclose(alone.classes(told, looks), spotter().by_looks(features_of(looks)))
+    np.testing.assert_allclose(alone.classes(told, looks), spotter().by_looks(features_of(looks[None])[0]))
     both = spotter().classes(told, looks)
     assert both.sum() == pytest.approx(1.0)
     np.testing.assert_allclose(network.classes(told, np.zeros(EVIDENCE)), told)  # of a blot it could not judge

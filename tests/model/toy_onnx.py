@@ -18,6 +18,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model.spotter import FEATURES, Spotter
+from model.verifier import FEATURES as VERIFIED
+from model.verifier import Verifier
 
 CHANNELS = 3
 CHEMISTRY = np.array([[9, -9, 0], [0, 0, 0], [0, 0, 0], [-9, 0, 9], [0, 0, 0], [0, 0, 0]], dtype=np.float32)
@@ -47,6 +49,14 @@ def spotter(seed: int = 0) -> Spotter:
     rng = np.random.default_rng(seed)
     layers = tuple((rng.normal(0, 0.5, (a, b)), rng.normal(0, 0.5, b)) for a, b in ((FEATURES, 8), (8, 6)))
     return Spotter(np.zeros(FEATURES), np.ones(FEATURES), layers, np.arange(6), (0.7, 0.6))
+
+
+def verifier(seed: int = 0) -> Verifier:
+    """One of random weights that hangs on every feature."""
+    rng = np.random.default_rng(seed)
+    sides = ((VERIFIED, 8), (8, 8), (8, 1))
+    layers = tuple((rng.normal(0, 0.4, (a, b)), rng.normal(0, 0.5, b)) for a, b in sides)
+    return Verifier(np.zeros(VERIFIED), np.ones(VERIFIED), layers, 0.7, 0.1)
 
 
 def _nodes() -> list[onnx.NodeProto]:

@@ -45,7 +45,7 @@ def test_colours_are_learnt_and_trust_goes_to_who_is_right() -> None:
     known = Lessons.joined(
         [
             Lessons(
-                np.stack([features_of(s) for s in blots(name, colour, 200, 1)]).astype(np.float32),
+                features_of(blots(name, colour, 200, 1)).astype(np.float32),
                 np.full(200, SOURCE_NAMES.index(name)),
             )
             for name, colour in parts
