@@ -46,8 +46,8 @@ from training.verifier_file import FILE_NAME, save
 
 FLOOR: Final = 0.06
 BESIDE: Final = "beside stains"
-SHARES: Final = {"clean-prints": 1.6, "clean-garments": 0.4, clean.PHOTOS: 0.4, BESIDE: 1.5}
-"""Of the clean cells' weight in the loss, against 1 for all stained ones. Prints are what a verifier is for."""
+SHARES: Final = {"clean-prints": 1.2, "clean-garments": 0.8, clean.PHOTOS: 1.6, BESIDE: 0.8}
+"""Of the clean cells' weight in the loss, against 1 for all stained ones."""
 SCENES: Final = {"clean-prints": 2000, "clean-garments": 500, "stained-cloth": 450, "stained-garments": 250}
 _HIDDEN: Final = (64, 64)
 _DROPOUT: Final = 0.15
@@ -105,7 +105,8 @@ def _pictures(args: argparse.Namespace, data: Path) -> Iterator[tuple[NDArray[np
         for scene in clean.scenes(part, data, count, args.cache, "train"):
             yield scene.image, scene, part.name if part.recipe.clean_share == 1 else BESIDE
     for folder in args.scenes:
-        for name in scene_files.names(folder):
+        names = list(scene_files.names(folder))
+        for name in names[:: max(1, len(names) // max(1, args.limit))][: args.limit]:
             scene = scene_files.load(folder, name)
             yield scene.image, scene, BESIDE
     for canvas in clean.clean_garments(data, round(args.scale * args.photos), args.window, "train"):
@@ -137,7 +138,7 @@ def weights_of(known: Lessons) -> NDArray[np.float32]:
     return weights
 
 
-def fit(known: Lessons, epochs: int = 6, members: int = 3) -> Verifier:
+def fit(known: Lessons, epochs: int = 8, members: int = 3) -> Verifier:
     """Train perceptrons side by side, whose mean is one wider perceptron."""
     offset, scale = known.features.mean(axis=0), known.features.std(axis=0) + 1e-3
     x = torch.from_numpy(np.clip((known.features - offset) / scale, -5, 5))
@@ -224,10 +225,11 @@ def main(argv: list[str] | None = None) -> int:
     add("--data", type=Path, metavar="DIR", help=f"folder of real pictures (default: ${sets.DATA_VARIABLE})")
     add("--cache", type=Path, metavar="DIR", help="keep rendered scenes there for the next time")
     add("--scenes", type=Path, nargs="*", default=[], metavar="DIR", help="further scenes, with their truth")
+    add("--limit", type=int, default=1000, metavar="N", help="at most N of each further folder (default 1000)")
     add("--scale", type=float, default=1.0, help="times the 3,200 scenes, and the photos (default 1)")
     add("--photos", type=int, default=3000, metavar="N", help="at most N clean photos (default 3000)")
     add("--window", type=float, default=400.0, metavar="MM", help="side of the square seen of each photo (default 400)")
-    add("--epochs", type=int, default=6, metavar="N", help="of training (default 6)")
+    add("--epochs", type=int, default=8, metavar="N", help="of training (default 8)")
     add("--keep", type=Path, metavar="FILE.npz", help="what was read: written, or taken up")
     add("--threads", type=int, metavar="N", help="CPU threads (default: every usable one)")
     args = parser.parse_args(argv)
