@@ -46,7 +46,7 @@ from training.verifier_file import FILE_NAME, save
 
 FLOOR: Final = 0.06
 BESIDE: Final = "beside stains"
-SHARES: Final = {"clean-prints": 1.2, "clean-garments": 0.8, clean.PHOTOS: 1.6, BESIDE: 0.8}
+SHARES: Final = {"clean-prints": 1.2, "clean-garments": 1.2, clean.PHOTOS: 3.0, BESIDE: 1.2}
 """Of the clean cells' weight in the loss, against 1 for all stained ones."""
 SCENES: Final = {"clean-prints": 2000, "clean-garments": 500, "stained-cloth": 450, "stained-garments": 250}
 _HIDDEN: Final = (64, 64)
