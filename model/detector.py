@@ -21,6 +21,7 @@ from model.rectify import check_size, seen_subcells
 from model.scan import Progress, Scan, Told, camera_warnings, check_picture, geometry, scan_place, softmax
 from model.taxonomy import CHEMISTRIES
 from model.tiling import Pyramid
+from model.verifier import confidence
 from model.visibility import shows_nothing
 
 CANVAS_MM_PER_PX: Final = 1 / CANVAS_PX_PER_MM
@@ -217,6 +218,25 @@ class Detector:
             chemistry_prob[:, rows] = softmax(chemistry)
         stain_logit[~seen] = PAD_LOGIT
         return stain_logit, chemistry_prob
+
+    def judged(self, canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The confidence of every cell, before any threshold, and the dense map that it comes from.
+
+        Args:
+            canvas: uint8 (H, W, 3) RGB at 4 px/mm.
+
+        Returns:
+            confidence float32 (rows, cols) and stain_logit as of `logits`.
+
+        Raises:
+            LimitError, ValueError: as `logits`.
+        """
+        stain_logit, classes = self.logits(canvas)
+        place = Calibration.from_scale(CANVAS_MM_PER_PX, (canvas.shape[1], canvas.shape[0]))
+        height, width = stain_logit.shape
+        glance = whole_canvas(canvas, place, self.info.levels[0]).patch(CANVAS_PX_PER_MM, (0, height), (0, width))
+        head, verifier = self.info.cell_head, self.info.verifier
+        return confidence(glance, stain_logit, lambda y, x: classes[:, y, x], head, verifier, 0.0), stain_logit
 
     def operating_point(self, threshold: float | None = None, preset: str | None = None) -> tuple[float, str | None]:
         """The threshold to use and the preset it came from (None = set by hand).

@@ -195,6 +195,8 @@ class Verifier:
             They are rounded to multiples of 2^-14 and 2^-24.
         skip: times the head's log odds, which the perceptron's value is added to.
         floor: confidence by the head from which on a cell is looked at, above 0 and below 1.
+        doubt: the most that the perceptron's value takes off. Where a picture is like none that it learnt from, it must
+            not overrule a network that is sure.
 
     Raises:
         ValueError: shapes that do not fit each other, or a value that is not finite or out of range.
@@ -205,6 +207,7 @@ class Verifier:
     layers: tuple[tuple[F64, F64], ...] = field(repr=False)
     skip: float
     floor: float
+    doubt: float
 
     def __post_init__(self) -> None:
         sides = [FEATURES, *(weight.shape[-1] for weight, _ in self.layers)]
@@ -219,9 +222,10 @@ class Verifier:
         values = [self.offset, self.scale, *(part for layer in self.layers for part in layer)]
         if not all(np.isfinite(part).all() and np.abs(part).max() < 1e4 for part in values) or self.scale.min() <= 0:
             raise ValueError("a verifier's values are not finite or out of range: export it again")
-        if not 0 <= self.skip < 100 or not 0 < self.floor < 1:
+        if not 0 <= self.skip < 100 or not 0 < self.floor < 1 or not abs(self.doubt) < 100:
             raise ValueError(
-                f"a verifier has skip {self.skip} and floor {self.floor}; 0 to 100 and 0 to 1: export it again"
+                f"a verifier has skip {self.skip}, floor {self.floor} and doubt {self.doubt}; allowed are 0 to 100, "
+                f"0 to 1, and -100 to 100: export it again"
             )
         exact = tuple((_rounded(weight, _WEIGHT_STEP), _rounded(bias, _WEIGHT_STEP)) for weight, bias in self.layers)
         object.__setattr__(self, "layers", exact)
@@ -242,6 +246,7 @@ class Verifier:
             tuple((layer.array("weight", -1, -1), layer.array("bias", -1)) for layer in own.objects("layers")),
             own.number("skip", 0, 100),
             own.number("floor", 0, 1),
+            own.number("doubt", -100, 100),
         )
 
     def document(self) -> dict[str, Any]:
@@ -252,12 +257,14 @@ class Verifier:
             "layers": [{"weight": w.tolist(), "bias": b.tolist()} for w, b in self.layers],
             "skip": self.skip,
             "floor": self.floor,
+            "doubt": self.doubt,
         }
 
     def scaled(self, slope: float, bias: float) -> Verifier:
         """One whose log odds are slope times this one's, and bias."""
         *first, (weight, own) = self.layers
-        return replace(self, layers=(*first, (slope * weight, slope * own + bias)), skip=slope * self.skip)
+        layers = (*first, (slope * weight, slope * own + bias))
+        return replace(self, layers=layers, skip=slope * self.skip, doubt=slope * self.doubt - bias)
 
     def log_odds(self, found: Candidates) -> F64:
         """Of each candidate, float64 (n,)."""
@@ -266,7 +273,7 @@ class Verifier:
             x = _rounded(x, _VALUE_STEP) @ weight + bias  # exact
             if number < len(self.layers) - 1:
                 x = np.clip(x, 0.0, _MOST)
-        return np.asarray(self.skip * found.odds.astype(np.float64) + x[:, 0])
+        return np.asarray(self.skip * found.odds.astype(np.float64) + np.maximum(x[:, 0], -self.doubt))
 
 
 def confidence(

@@ -32,7 +32,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from datasets.scene import load, names
-from model.cells import cell_confidence
 from model.detector import Detector
 from model.onnx_file import CONTEXT_STRIDE, GLANCE_KEY, METADATA_KEY, TILE_STEP, ModelFileError, OnnxFile
 from training.export import ExportError, with_metadata, without_chemistry
@@ -190,9 +189,9 @@ def document_of(path: Path) -> dict[str, Any]:
 def confidences(path: Path, pictures: Sequence[Image]) -> tuple[Cells, Cells]:
     """Every cell's confidence (n,), and every mm²'s probability of stain (m,), as the product sees them."""
     detector = Detector(path, threads=1)
-    logits = [detector.logits(picture)[0] for picture in pictures]
-    cells = np.concatenate([cell_confidence(logit, detector.info.cell_head).ravel() for logit in logits])
-    return cells, 1 / (1 + np.exp(-np.concatenate([logit.ravel() for logit in logits])))
+    judged = [detector.judged(picture) for picture in pictures]
+    cells, logits = (np.concatenate([part.ravel() for part in parts]) for parts in zip(*judged, strict=True))
+    return cells, 1 / (1 + np.exp(-logits))
 
 
 def matched(wanted: NDArray[np.bool_], cells: Cells, near: float) -> float:

@@ -45,6 +45,8 @@ from training.truth import CLEAN, EVERY_STAIN, LEFT_OUT, STAINED, truth_of
 from training.verifier_file import FILE_NAME, save
 
 FLOOR: Final = 0.06
+DOUBT: Final = 3.2
+"""Log odds, before scaling: about 2 after it. Halving the false cells needs no more (training/RUNS.md)."""
 BESIDE: Final = "beside stains"
 SHARES: Final = {"clean-prints": 1.2, "clean-garments": 1.2, clean.PHOTOS: 3.0, BESIDE: 1.2}
 """Of the clean cells' weight in the loss, against 1 for all stained ones."""
@@ -145,7 +147,7 @@ def fit(known: Lessons, epochs: int = 8, members: int = 3) -> Verifier:
     odds, weights = torch.from_numpy(known.odds), torch.from_numpy(weights_of(known))
     y = torch.from_numpy(known.stained.astype(np.float32))
     trained = [_train(x, odds, y, weights, epochs, seed) for seed in range(members)]
-    return Verifier(offset.astype(np.float64), scale.astype(np.float64), side_by_side(trained), 1.0, FLOOR)
+    return Verifier(offset.astype(np.float64), scale.astype(np.float64), side_by_side(trained), 1.0, FLOOR, DOUBT)
 
 
 def _train(

@@ -30,7 +30,6 @@ from datasets.compose import Recipe, render_scene
 from datasets.pictures import Pool
 from datasets.render import SEEDS_PER_SPLIT
 from datasets.scene import Scene
-from model.cells import cell_confidence
 from model.detector import Detector
 from model.grid import CANVAS_PX_PER_MM, SUBCELLS
 from model.onnx_file import METADATA_KEY, SHIPPED
@@ -104,8 +103,7 @@ class Look:
 
 def look(detector: Detector, image: NDArray[np.uint8]) -> Look:
     """What a detector says of a canvas, uint8 (H, W, 3) RGB at 4 px/mm."""
-    logit = detector.logits(image)[0]
-    confidence = cell_confidence(logit, detector.info.cell_head)
+    confidence, logit = detector.judged(image)
     probability = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
     return Look(probability.astype(np.float32), confidence, confidence >= detector.info.threshold)
 

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.calibration import Calibration, LimitError
-from model.cells import PAD_LOGIT, cell_confidence, truth_cells
+from model.cells import PAD_LOGIT, truth_cells
 from model.detector import Detector
 from model.onnx_file import SHIPPED, ModelFileError
 from model.schema import load_schema
@@ -389,8 +389,7 @@ def test_the_shipped_networks_answer_does_not_hang_on_the_tiling(shipped: Detect
     from datasets.pictures import Pool
 
     image = render_scene(Recipe(), Pool(None, "val"), 902).image
-    head = shipped.info.cell_head
-    whole = cell_confidence(shipped.logits(image)[0], head)[8:, 8:]
-    part = cell_confidence(shipped.logits(image[320:, 320:])[0], head)
+    whole = shipped.judged(image)[0][8:, 8:]
+    part = shipped.judged(image[320:, 320:])[0]
     inner = np.abs(whole - part)[8:-2, 8:-2]  # the cut is an edge that only one of them sees
     assert np.percentile(inner, 99) < 0.2

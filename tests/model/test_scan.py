@@ -276,6 +276,16 @@ def test_a_scan_ends_with_the_grid(toy: Detector, monkeypatch: pytest.MonkeyPatc
     assert scan.finish()[1].grid.rows == 30
 
 
+def test_every_cells_confidence_is_the_maps(toy: Detector) -> None:
+    image = blotches(500, 400)
+    every, logit = toy.judged(image)
+    np.testing.assert_array_equal(logit, toy.logits(image)[0])
+    found = toy.detect_canvas(image, threshold=0.3)
+    listed = every >= 0.3
+    np.testing.assert_array_equal(np.argwhere(listed), np.stack([found.row, found.col], axis=1))
+    np.testing.assert_array_equal(every[listed], found.confidence)
+
+
 # --- Blots over the cuts ----------------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,14 @@ def test_scaling_scales_the_log_odds() -> None:
     np.testing.assert_allclose(after, 0.5 * before - 1.0, atol=0.02)  # weights are rounded
 
 
+def test_it_takes_off_no_more_than_its_doubt() -> None:
+    found = candidates(*blotches(7), classes, HEAD, 0.1)
+    free, bound = (replace(verifier(), doubt=doubt).log_odds(found) for doubt in (50.0, 1.5))
+    by_head = verifier().skip * found.odds.astype(np.float64)
+    assert (free < by_head - 1.5).any()
+    np.testing.assert_array_equal(bound, np.maximum(free, by_head - 1.5))
+
+
 def test_it_is_read_as_it_was_written() -> None:
     document = json.loads(json.dumps({"verifier": verifier().document()}))
     again = Verifier.read(Fields(document, "model metadata"))
@@ -124,6 +132,7 @@ def test_it_is_read_as_it_was_written() -> None:
         ({"layers": ((np.full((FEATURES, 1), np.nan), np.zeros(1)),)}, "out of range"),
         ({"skip": -1.0}, "skip -1"),
         ({"floor": 0.0}, "floor 0"),
+        ({"doubt": np.inf}, "doubt inf"),
     ],
 )
 def test_one_that_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -56,7 +56,7 @@ def verifier(seed: int = 0) -> Verifier:
     rng = np.random.default_rng(seed)
     sides = ((VERIFIED, 8), (8, 8), (8, 1))
     layers = tuple((rng.normal(0, 0.4, (a, b)), rng.normal(0, 0.5, b)) for a, b in sides)
-    return Verifier(np.zeros(VERIFIED), np.ones(VERIFIED), layers, 0.7, 0.1)
+    return Verifier(np.zeros(VERIFIED), np.ones(VERIFIED), layers, 0.7, 0.1, 1.0)
 
 
 def _nodes() -> list[onnx.NodeProto]:
