@@ -6,7 +6,8 @@ the cloth fit any stain? The verifier puts such figures of the cell and of those
 network said, and a small perceptron corrects the log odds. Known in computer-aided detection as false-positive
 reduction: candidates by a sensitive detector, a second classifier on what it found.
 
-Cells below `floor` are not looked at and keep the head's confidence. Sums are of whole numbers or of multiples of
+Cells below `floor` are not looked at and keep the head's confidence; those with no cloth near to be held against are
+not corrected. Sums are of whole numbers or of multiples of
 2^-16, and the perceptron's weights and values are multiples of powers of two too, so that every sum is exact in any
 order: neither a map's bands nor the number of candidates changes a bit of the answer.
 """
@@ -273,7 +274,9 @@ class Verifier:
             x = _rounded(x, _VALUE_STEP) @ weight + bias  # exact
             if number < len(self.layers) - 1:
                 x = np.clip(x, 0.0, _MOST)
-        return np.asarray(self.skip * found.odds.astype(np.float64) + np.maximum(x[:, 0], -self.doubt))
+        compared = found.features[:, :LOOKS].any(axis=1)  # in the middle of a stain of 9 cm no cloth is near
+        told = np.where(compared, np.maximum(x[:, 0], -self.doubt), 0.0)
+        return np.asarray(self.skip * found.odds.astype(np.float64) + told)
 
 
 def confidence(

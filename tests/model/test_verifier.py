@@ -112,6 +112,16 @@ def test_it_takes_off_no_more_than_its_doubt() -> None:
     np.testing.assert_array_equal(bound, np.maximum(free, by_head - 1.5))
 
 
+def test_where_no_cloth_is_near_the_head_has_the_last_word() -> None:
+    glance, logit = scene([], [])
+    logit[:, :150] = 3.0  # a stain of 20 x 15 cm
+    found = candidates(glance, logit, classes, HEAD, 0.1)
+    inside = found.col < 11  # 3 cells beside the next one there is none
+    by_head = verifier().skip * found.odds.astype(np.float64)
+    np.testing.assert_array_equal((verifier().log_odds(found) == by_head), inside)
+    assert 0 < inside.sum() < len(inside)
+
+
 def test_it_is_read_as_it_was_written() -> None:
     document = json.loads(json.dumps({"verifier": verifier().document()}))
     again = Verifier.read(Fields(document, "model metadata"))
