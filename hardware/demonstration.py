@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from hardware import chemistry_file, profile
 from hardware.camera import Frame
@@ -27,7 +28,7 @@ from hardware.rig_state import StateFolder
 from hardware.simulation import Laid, Simulation, write_laid
 from hardware.terminal import report, words
 from model.calibration import Calibration
-from model.grid import StainMap
+from model.grid import SUBCELLS, StainMap
 from model.taxonomy import CHEMISTRIES
 
 SHIRT: Final = Garment(
@@ -74,19 +75,26 @@ class TicketEyes:
         self.sure, self.cells, self.looks = 0, 0, 0
 
     def look(self, frame: Frame, calibration: Calibration, garment: Garment, taken_s: float, age_s: float) -> StainMap:
-        """See `Eyes`; cells that hold no spilt mm² keep what the network says."""
+        """See `Eyes`; a rim that holds no spilt mm² is its stain's, and cells with none about them keep their classes."""
         seen = self._eyes.look(frame, calibration, garment, taken_s, age_s)
         self.looks += 1
         if not self.cells:
             self.cells, self.sure = len(seen), int((~seen.unsure).sum())
         classes, unsure = seen.classes.copy(), seen.unsure.copy()
         for i, (row, col) in enumerate(zip(seen.row.tolist(), seen.col.tolist(), strict=True)):
-            cell = self._chemistry[row * 10 : row * 10 + 10, col * 10 : col * 10 + 10]
-            votes = np.bincount(cell[cell > 0].ravel(), minlength=len(CHEMISTRIES) + 1)[1:]
+            votes = self._spilt(row, col, 0)
+            if not votes.any():
+                votes = self._spilt(row, col, 1)
             if votes.any():
                 classes[i] = np.eye(len(CHEMISTRIES), dtype=np.float32)[int(votes.argmax())]
                 unsure[i] = False
         return replace(seen, classes=classes, unsure=unsure)
+
+    def _spilt(self, row: int, col: int, reach: int) -> NDArray[np.intp]:
+        """mm² of each chemistry that were spilt in a cell and those at most `reach` away."""
+        (top, end), (left, right) = ((max(0, at - reach) * SUBCELLS, (at + reach + 1) * SUBCELLS) for at in (row, col))
+        cells = self._chemistry[top:end, left:right]
+        return np.bincount(cells[cells > 0].ravel(), minlength=len(CHEMISTRIES) + 1)[1:]
 
     def lines(self) -> list[str]:
         """For people."""
