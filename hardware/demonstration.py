@@ -75,7 +75,7 @@ class TicketEyes:
         self.sure, self.cells, self.looks = 0, 0, 0
 
     def look(self, frame: Frame, calibration: Calibration, garment: Garment, taken_s: float, age_s: float) -> StainMap:
-        """See `Eyes`; a rim that holds no spilt mm² is its stain's, and cells with none about them keep their classes."""
+        """See `Eyes`; a rim without a spilt mm² is its stain's, and cells with none about them keep their classes."""
         seen = self._eyes.look(frame, calibration, garment, taken_s, age_s)
         self.looks += 1
         if not self.cells:
