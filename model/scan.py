@@ -175,7 +175,8 @@ class Scan:
         for rows, stain, chemistry in self._pyramid.bands():
             stain[~self._seen.rows(rows.start, rows.stop)] = PAD_LOGIT
             self._lines.add(stain, chemistry)
-            given.append(self._judge(ends=False))
+            height = self._canvas.height
+            given.append(self._judge(ends=height is not None and rows.stop * CANVAS_PX_PER_MM >= height))
             if progress is not None and self._canvas.height is not None:
                 progress(rows.stop * CANVAS_PX_PER_MM / self._canvas.height)
         return CellArrays.joined(given)

@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -32,12 +33,15 @@ from tqdm import tqdm
 from datasets import scene as scene_files
 from model.calibration import Calibration as Place
 from model.canvas import whole_canvas
-from model.cells import blocks, cell_confidence
+from model.cells import blocks
 from model.detector import CANVAS_MM_PER_PX, Detector
 from model.grid import CELL_PX, SUBCELLS
 from model.onnx_file import STRIDE, ModelFileError, OnnxFile
+from model.scan import softmax
 from model.tiling import Pyramid, Tile
+from model.verifier import confidence as cell_confidences
 from training.export import ExportError, export, find_checkpoint
+from training.novelty import glance_of
 from training.operating import Calibration
 from training.screen_head import FILE_NAME, Screen, Trained
 
@@ -90,11 +94,18 @@ def lessons(network: OnnxFile, scenes: Iterable[NDArray[np.uint8]]) -> Iterator[
     info = network.info
     for image in scenes:
         recorder = _Recorder(image, network)
-        logit = np.concatenate([stain for _, stain, _ in recorder.bands()])
-        confidence = cell_confidence(logit, info.cell_head)
+        bands = list(recorder.bands())
+        logit = np.concatenate([stain for _, stain, _ in bands])
+        kinds = np.concatenate([kind for _, _, kind in bands], axis=1)
+        told = partial(_classes, kinds)
+        confidence = cell_confidences(glance_of(image), logit, told, info.cell_head, info.verifier, 0.0)
         stained = stained_mm2(logit, confidence >= min(info.presets.values()))
         taught = [_any(stained, level) for level in info.levels[:-1]]
         yield Lesson(recorder.maps, taught, confidence >= info.threshold)
+
+
+def _classes(kinds: NDArray[np.float32], y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.float32]:
+    return softmax(kinds[:, y, x])
 
 
 def stained_mm2(logit: NDArray[np.float32], listed: Masks) -> Masks:
