@@ -82,7 +82,12 @@ class Candidates:
 
 
 def candidates(
-    glance: NDArray[np.uint8], stain_logit: NDArray[np.float32], classes: Classes, head: CellHead, floor: float
+    glance: NDArray[np.uint8],
+    stain_logit: NDArray[np.float32],
+    classes: Classes,
+    head: CellHead,
+    floor: float,
+    own: NDArray[np.float32] | None = None,
 ) -> Candidates:
     """The cells whose confidence by the head is `floor` or more, and what they look like.
 
@@ -92,8 +97,9 @@ def candidates(
         classes: of the mm² asked for.
         head: the model's cell head.
         floor: above 0.
+        own: `likely_log_odds` at `floor` or a lower threshold, where they are there already.
     """
-    own = likely_log_odds(stain_logit, head, floor)
+    own = likely_log_odds(stain_logit, head, floor) if own is None else own
     confident = listed_confidence(own, head, floor) > 0
     row, col = np.nonzero(confident)
     odds = np.minimum(own + np.float32(head.gain), surest_nearby(own, head.reach))[row, col]
@@ -263,7 +269,7 @@ class Verifier:
         }
 
     def scaled(self, slope: float, bias: float) -> Verifier:
-        """One whose log odds are slope times this one's, and bias."""
+        """One whose log odds are slope times this one's, and bias where it corrects at all."""
         *first, (weight, own) = self.layers
         layers = (*first, (slope * weight, slope * own + bias))
         return replace(self, layers=layers, skip=slope * self.skip, doubt=slope * self.doubt - bias)
@@ -299,10 +305,11 @@ def confidence(
         ValueError: a logit is NaN, or the sides are not multiples of 10.
     """
     least = threshold if verifier is None else min(threshold, verifier.floor)
-    found = listed_confidence(likely_log_odds(stain_logit, head, least), head, least)
+    own = likely_log_odds(stain_logit, head, least)
+    found = listed_confidence(own, head, least)
     if verifier is None:
         return found
-    asked = candidates(glance, stain_logit, classes, head, verifier.floor)
+    asked = candidates(glance, stain_logit, classes, head, verifier.floor, own)
     odds = verifier.log_odds(asked)
     found[asked.row, asked.col] = 1 / (1 + np.exp(-np.clip(odds, -80, 80)))
     return np.where(found >= threshold, found, np.float32(0))

@@ -9,7 +9,7 @@ photos of clean garments that the network was not trained on (`training.clean`).
 itself and the worst one counts. Writes calibration.json into the run, which the next export takes up, and
 operating.json, the curve of recall against false cells per m². Prices and the stain prior are inputs of `savings`.
 A run that has a verifier (`training.verifier`) keeps its cell head; the verifier's log odds are scaled to probabilities
-and the thresholds are chosen on what it says.
+and the thresholds are chosen on what it says; --keep and --minutes have no say then.
 --keep stores what the network said: another call with other prices takes seconds, one that --minutes cut short goes on.
 """
 
