@@ -143,7 +143,8 @@ class Pyramid:
         network: the open model file.
         screening: False = look closely everywhere.
         only: bool (rows, cols), cells; None = all. Close looks that no such cell is in are left out.
-        meanwhile: other work, done beside several coarsest tiles by one of the network's threads, else after them.
+        meanwhile: other work of each band, done by one of the network's threads beside tiles of a coarser level, else
+            after them; the second call for a band has nothing left to do.
     """
 
     def __init__(
@@ -153,10 +154,11 @@ class Pyramid:
         *,
         screening: bool = True,
         only: NDArray[np.bool_] | None = None,
-        meanwhile: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         info = network.info
         self._meanwhile = meanwhile
+        self._left = False
         self._canvas, self._network, self._only = canvas, network, only
         self.levels = [Level(canvas, info, number) for number in range(len(info.levels))]
         # Canvas px beside a coarsest tile that are looked at with it; spans are filled up by less than a step.
@@ -192,8 +194,9 @@ class Pyramid:
         stain = np.full((height, width), CLEAN_LOGIT, dtype=np.float32)
         chemistry = np.zeros((len(CHEMISTRIES), height, width), dtype=np.float32)  # untouched pages take no memory
         tiles = [Tile(row, col) for row in tile_rows for col in range(-(-coarsest.width // coarsest.core))]
+        self._left = self._meanwhile is not None
         self._look(0, [tile for tile in tiles if self._wanted(0, tile.row, tile.col)], (top, stain, chemistry))
-        self._meanwhile()
+        self._aside()
         return slice(top, top + height), stain, chemistry
 
     def _look(self, number: int, tiles: list[Tile], into: Into) -> None:
@@ -203,14 +206,16 @@ class Pyramid:
             return
         for first in range(0, len(tiles), _AT_ONCE):
             some: list[Tile | None] = [*tiles[first : first + _AT_ONCE]]
-            if number == first == 0 and len(some) > 1:
-                some.insert(len(some) // 2, None)  # neither first nor last, so that threads end together
+            if self._left and (number or len(some) > 1):  # a lone coarsest tile has all threads
+                some.insert(0 if number else len(some) // 2, None)  # not last, so that threads end together
+                self._left = False
             finer = self._network.spread(lambda tile: self._divide(number, tile) if tile else self._aside(), some)
             self._look(number + 1, [tile for some in finer for tile in some], into)
 
     def _aside(self) -> list[Tile]:
         """The other work, as a tile that no finer one is worth."""
-        self._meanwhile()
+        if self._meanwhile is not None:
+            self._meanwhile()
         return []
 
     def _finish(self, tile: Tile, into: Into) -> None:
