@@ -47,8 +47,8 @@ def test_a_table_of_two_subjects(tmp_path: Path) -> None:
 def test_runs_that_were_cut_or_mixed_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--limit 5"):
         figures.collect(saved(tmp_path, clothing(1.0, limit=5)))
-    with pytest.raises(ValueError, match="different model files"):
-        figures.collect(saved(tmp_path, clothing(1.0, "ab"), clothing(1.0, "cd")))
+    with pytest.raises(ValueError, match="different files"):
+        figures.collect(saved(tmp_path, clothing(1.0, "ab"), clothing(1.0, "cd") | {"set": "pasted"}))
 
 
 def test_a_new_run_joins_a_collection(tmp_path: Path) -> None:
@@ -61,6 +61,15 @@ def test_a_new_run_joins_a_collection(tmp_path: Path) -> None:
     assert "ΔE 15 or more: stains found | 0.50 (0.40-0.60) |" in figures.render(both)
     newer = figures.collect([tmp_path / "collected.json", *saved(tmp_path, clothing(4.0))])
     assert [document["false_cells_per_m2"]["value"] for document in newer["documents"]] == [4.0]
+
+
+def test_each_model_has_a_column(tmp_path: Path) -> None:
+    small, large = clothing(8.6, "ab"), clothing(6.2, "cd")
+    small["origin"]["subject"], large["origin"]["subject"] = "spotgrid-s@1.0.0+ab", "spotgrid-m@1.0.0+cd"
+    table = figures.render(figures.collect(saved(tmp_path, large, clothing(4400.0, None), small)))
+    assert table.startswith("| figure | spotgrid-s | spotgrid-m | classical detector |\n|---|---:|---:|---:|\n")
+    assert "| 8.6 (7.6-9.6) | 6.2 (5.2-7.2) | 4400.0 (4399.0-4401.0) |" in table
+    assert "with spotgrid-s@1.0.0+ab and spotgrid-m@1.0.0+cd;" in table
 
 
 def test_the_table_goes_between_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
