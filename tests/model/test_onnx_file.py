@@ -15,6 +15,7 @@ def test_a_network_that_comes_with_spotgrid_is_known_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Detector("spotgrid-s").info.id == Detector().info.id
+    assert Detector("spotgrid-m").info.name == "spotgrid-m", "both sizes come with Spotgrid"
     with pytest.raises(ModelFileError, match="spotgrid-xl"):
         Detector("spotgrid-xl")
     monkeypatch.chdir(tmp_path)
