@@ -158,7 +158,7 @@ class Pyramid:
     ) -> None:
         info = network.info
         self._meanwhile = meanwhile
-        self._left = False
+        self._left = False  # whether the band's other work is still to be done
         self._canvas, self._network, self._only = canvas, network, only
         self.levels = [Level(canvas, info, number) for number in range(len(info.levels))]
         # Canvas px beside a coarsest tile that are looked at with it; spans are filled up by less than a step.

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model.calibration import Calibration
+from model.canvas import whole_canvas
 from model.detector import Detector
 from model.onnx_file import OnnxFile
 from model.recheck import in_question
-from model.tiling import CLEAN_LOGIT
+from model.tiling import CLEAN_LOGIT, Pyramid
 from tests.model.test_recheck import Counted
 from tests.model.test_scan import LIGHT, assert_same_map, blotches, scanned
 from tests.model.toy_onnx import write_toy
@@ -126,6 +128,26 @@ def test_threads_share_out_each_item_once_and_hand_on_what_goes_wrong(tmp_path: 
     with pytest.raises(ValueError, match="seven"):
         network.spread(odd, list(range(20)))
     assert network.spread(odd, [1, 2]) == [1, 2]
+
+
+@pytest.mark.parametrize(("side", "coarse_before"), [(240, 1), (480, 2)])
+def test_other_work_goes_beside_looks_that_share_threads(tmp_path: Path, side: int, coarse_before: int) -> None:
+    """Among several coarsest tiles; a lone one has all threads, so there beside the middle look, and once a band."""
+    network, done = toy(tmp_path, None)._network, list[str]()
+    run, canvas = network.run, np.full((side, side, 3), LIGHT, dtype=np.uint8)
+
+    def noted(outputs: Any, image: Any, context: Any) -> Any:
+        done.append("finest" if "chemistry" in outputs else "coarse" if not context.any() else "middle")
+        return run(outputs, image, context)
+
+    network.run = noted  # type: ignore[method-assign]
+    place = Calibration.from_scale(0.25, (side, side))
+    plane = whole_canvas(canvas, place, network.info.levels[0])
+    bands = list(Pyramid(plane, network, meanwhile=lambda: done.append("other")).bands())
+    assert done[:coarse_before] == ["coarse"] * coarse_before
+    assert done[coarse_before] == "other"
+    assert done.count("other") == 2 * len(bands), "beside a look, and once more in case that there was none"
+    assert done.index("other") < done.index("finest")
 
 
 def test_a_lone_tile_has_all_threads_and_says_the_same() -> None:
