@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.blots import CellStream, Told
 from model.calibration import Calibration
-from model.canvas import Patches
+from model.canvas import BAND_PX, Patches
 from model.cells import NO_CELLS, PAD_LOGIT, CellArrays
 from model.grid import CANVAS_PX_PER_MM, CELL_PX, SUBCELLS, StainMap
 from model.novelty import REACH, NoveltyModel
@@ -30,6 +30,7 @@ from model.visibility import Sight, Visibility
 
 WORTHWHILE: Final = 0.5
 """With this share of the tiles in question, or more, the whole picture is looked at instead."""
+_ROWS_AT_ONCE: Final = BAND_PX // CELL_PX
 
 
 def in_question(previous: StainMap) -> NDArray[np.bool_]:
@@ -84,7 +85,14 @@ def look_again(
     stain_logit = np.empty(seen.shape, dtype=np.float32)
     chemistry = np.zeros((len(CHEMISTRIES), *seen.shape), dtype=np.float32)  # pages nobody touches take no memory
     looked_at = with_neighbours(cells, info.reach)  # on whom their confidence hangs
-    for rows, stain, kinds in Pyramid(canvas, network, screening=screening, only=looked_at).bands():
+    unseen: list[NDArray[np.int16]] = []
+
+    def judge_sight() -> None:
+        if not unseen:
+            unseen.append(_unseen(canvas, cells, seen, info.novelty))
+
+    pyramid = Pyramid(canvas, network, screening=screening, only=looked_at, meanwhile=judge_sight)
+    for rows, stain, kinds in pyramid.bands():
         stain_logit[rows], chemistry[:, rows] = stain, kinds
     stain_logit[~seen] = PAD_LOGIT
     looks = info.spotter is not None or info.verifier is not None
@@ -99,8 +107,7 @@ def look_again(
     listed = confidence(glance, stain_logit, classes, info.cell_head, info.verifier, threshold)
     early = stream.push(stain_logit, listed, told)
     found = CellArrays.joined([early, stream.finish()]).row_by_row()
-    unseen = _unseen(canvas, cells, seen, info.novelty)
-    return found.taken(cells[found.row, found.col]), unseen[cells[tuple(unseen.T)]]
+    return found.taken(cells[found.row, found.col]), unseen[0][cells[tuple(unseen[0].T)]]
 
 
 def _unseen(
@@ -116,12 +123,15 @@ def _unseen(
 
 
 def _glance(canvas: Patches, cells: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The canvas at 1 px/mm in these cells, bool (rows, cols), black elsewhere: uint8 (10 rows, 10 cols, 3)."""
+    """The canvas at 1 px/mm, right in these cells, bool (rows, cols), else it or black: uint8 (10 rows, 10 cols, 3)."""
     glance = np.zeros((cells.shape[0] * SUBCELLS, cells.shape[1] * SUBCELLS, 3), dtype=np.uint8)
-    for row, col in np.argwhere(cells).tolist():
-        top, left = row * SUBCELLS, col * SUBCELLS
-        part = canvas.patch(CANVAS_PX_PER_MM, (top, top + SUBCELLS), (left, left + SUBCELLS))
-        glance[top : top + SUBCELLS, left : left + SUBCELLS] = part
+    for row in range(0, len(cells), _ROWS_AT_ONCE):
+        some = cells[row : row + _ROWS_AT_ONCE]
+        rows = row * SUBCELLS, (row + len(some)) * SUBCELLS
+        edges = np.flatnonzero(np.diff(some.any(axis=0).astype(np.int8), prepend=0, append=0))
+        for first, end in edges.reshape(-1, 2).tolist():  # of runs of columns in which there is such a cell
+            cols = first * SUBCELLS, end * SUBCELLS
+            glance[slice(*rows), slice(*cols)] = canvas.patch(CANVAS_PX_PER_MM, rows, cols)
     return glance
 
 

@@ -106,7 +106,7 @@ def _row(subject: str, picture: Picture, path: Path, threads: int, args: argpars
     found = json.loads(child(["-m", "benchmarks.speed.subjects", subject, str(path), *limits]))
     megapixels = picture.size[0] * picture.size[1] / 1e6
     cells = found.pop("cells")
-    quality = {} if subject in ("decode", "endless") else against(cells, picture.truth, picture.rim)
+    quality = {} if subject in ("decode", "endless", "longer") else against(cells, picture.truth, picture.rim)
     return {
         "subject": subject,
         "image_px": list(picture.size),

@@ -26,6 +26,7 @@ NAMES: Final = {
     "recheck": "Spotgrid, second look at treated cells",
     "scan": "Spotgrid, strips of 256 rows",
     "endless": "Spotgrid, strips of a garment ten times as long",
+    "longer": "Spotgrid, strips of a garment thirty times as long",
     "lraspp": "LR-ASPP MobileNetV3, all tiles",
     "unet": "U-Net (smp, ResNet-18), all tiles",
     "sahi": "sahi slices around LR-ASPP",

@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,14 +77,14 @@ def scan(data: bytes, threads: int) -> Work:
     return work
 
 
-def endless(data: bytes, threads: int) -> Work:
-    """Strips without end: the picture pushed ten times over, as one garment ten times as long."""
+def endless(times: int, data: bytes, threads: int) -> Work:
+    """Strips without end: the picture pushed so many times over, as one garment so many times as long."""
     detector = Detector(threads=threads)
 
     def work() -> StainMap:
         image = read_picture(data)
         opened = detector.open_scan(width_px=image.shape[1], mm_per_px=MM_PER_PX)
-        for _ in range(10):
+        for _ in range(times):
             for top in range(0, len(image), STRIP_PX):
                 opened.push(image[top : top + STRIP_PX])
         return opened.finish()[1]
@@ -91,13 +92,14 @@ def endless(data: bytes, threads: int) -> Work:
     return work
 
 
-SUBJECTS: Final = {
+SUBJECTS: Final[dict[str, Callable[[bytes, int], Work]]] = {
     "decode": decode,
     "detect": detect,
     "everywhere": everywhere,
     "recheck": recheck,
     "scan": scan,
-    "endless": endless,
+    "endless": partial(endless, 10),
+    "longer": partial(endless, 30),
 }
 
 
