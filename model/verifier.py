@@ -2,7 +2,8 @@
 
 The network answers for each mm². A cell's head sums that up, but neither knows what a person would ask next: is this
 colour the colour of that print over there, are there twenty of the same, is its edge a seam's, does its colour against
-the cloth fit any stain? The verifier puts such figures of the cell and of those at most `WINDOW` away beside what the
+the cloth fit any stain, and is anything else suspicious on this garment? The verifier puts such figures of the cell, of
+those at most `WINDOW` away and of the suspicious ones at most `AROUND` away beside what the
 network said, and a small perceptron corrects the log odds. Known in computer-aided detection as false-positive
 reduction: candidates by a sensitive detector, a second classifier on what it found.
 
@@ -39,7 +40,11 @@ from model.taxonomy import CHEMISTRIES
 
 WINDOW: Final = 4
 """Cells along either axis that a cell is judged with."""
-FEATURES: Final = 2 * LOOKS + 2 * len(CHEMISTRIES) + 2 + 7 + 5
+AROUND: Final = 16
+"""Cells along either axis up to which the other candidates, beyond `WINDOW`, say what is usual on this cloth."""
+_OTHERS: Final = 13
+"""What is told of those, the last features."""
+FEATURES: Final = 2 * LOOKS + 2 * len(CHEMISTRIES) + 2 + 7 + 5 + _OTHERS
 _CLOSE: Final = 1
 _SURE: Final = 2.0
 """Log odds of a cell that hardly can be anything else."""
@@ -47,6 +52,9 @@ _EVERY: Final = 5
 """mm, along either axis, between those that a colour is looked for among."""
 _ALIKE: Final = ((51, 15), (102, 31))
 """In 1/256 of a natural logarithm: lightness (green), and red and blue against green, that differ by less are alike."""
+_THIN: Final = 24
+"""Which of a cell's looks tells how much of what is stained lies on an outline."""
+_LEAST_SPREAD: Final = 0.05
 _AT_ONCE: Final = 256
 _ROWS: Final = 6
 _EXACT: Final = 2.0**-16
@@ -123,9 +131,47 @@ def candidates(
     cloth = ~stained & (stain_logit > PAD_LOGIT)
     common = _common(glance, cloth, near[:, _LIGHT] / np.maximum(near[:, _MM2], 1), row, col)
     by_head: list[NDArray[Any]] = [features_of_cells(logits), own[row, col, None], odds[:, None]]
-    parts: list[NDArray[Any]] = [*looks, *told, common, *mm2, *about, *by_head]
+    parts: list[NDArray[Any]] = [*looks, *told, common, *mm2, *about, *by_head, np.zeros((len(row), _OTHERS))]
     features = np.concatenate(parts, axis=1, dtype=np.float64)
-    return Candidates(row, col, odds, features)
+    return Candidates(row, col, odds, with_others(row, col, odds, features))
+
+
+def with_others(row: NDArray[np.intp], col: NDArray[np.intp], odds: NDArray[np.float32], features: F64) -> F64:
+    """Features (n, FEATURES) of candidates, told anew what the others among these n are like."""
+    return np.concatenate([features[:, :-_OTHERS], others(row, col, odds, features[:, :LOOKS])], axis=1)
+
+
+def others(row: NDArray[np.intp], col: NDArray[np.intp], odds: NDArray[np.float32], looks: F64) -> F64:
+    """What the candidates more than `WINDOW` and at most `AROUND` cells from each are like, and how unlike it.
+
+    One among many of its colour is more likely a print's or a fold's; a garment that is stained elsewhere is more
+    likely stained here, too.
+
+    Args:
+        row, col, odds: (n,), as of `Candidates`. `looks`: (n, LOOKS), of each with the cells beside it.
+
+    Returns:
+        float64 (n, 13), all 0 where there are none.
+    """
+    if not len(row):
+        return np.zeros((0, _OTHERS))
+    colour, thin = _rounded(looks[:, :3], _VALUE_STEP), _rounded(looks[:, _THIN : _THIN + 1], _VALUE_STEP)
+    told = _rounded(np.clip(odds.astype(np.float64), -30, 30), _VALUE_STEP)[:, None]
+    sure = _rounded(1 / (1 + np.exp(-told)), _EXACT)
+    each = [np.ones_like(told), sure, colour, colour * colour, told, told * told, thin]
+    grid = np.zeros((row.max() + 1, col.max() + 1, 11))
+    grid[row, col] = np.concatenate(each, axis=1)
+    upto = _summed(grid)
+    sums = _about(upto, AROUND, row, col) - _about(upto, WINDOW, row, col)
+    many = sums[:, :1]
+    mean = sums / np.maximum(many, 1.0)
+    usual, doubt = mean[:, 2:5], mean[:, 8:9]
+    spread = np.sqrt(np.maximum(mean[:, 5:8] - usual * usual, 0.0) + 1e-6)
+    doubts = np.sqrt(np.maximum(mean[:, 9:10] - doubt * doubt, 0.0))
+    off = colour - usual
+    unlike = [np.sqrt((some * some).sum(axis=1, keepdims=True)) for some in (off, off / (spread + _LEAST_SPREAD))]
+    out = [np.log1p(many), np.log1p(sums[:, 1:2]), usual, spread, doubt, doubts, mean[:, 10:], *unlike]
+    return np.asarray(np.concatenate(out, axis=1) * (many > 0))
 
 
 def _sums_of_cells(
@@ -198,7 +244,8 @@ class Verifier:
     """Corrects a candidate's log odds.
 
     Args:
-        offset, scale: (FEATURES,) each; features are moved and divided by them, and cut at ±5.
+        offset, scale: (FEATURES,) each; features are moved and divided by them, and cut at ±5. In files of before 0.9.0
+            they are shorter: nothing is told of `others`.
         layers: weights (in, out) and biases (out,) of a perceptron with ReLUs between; its last one gives one value.
             They are rounded to multiples of 2^-14 and 2^-24.
         skip: times the head's log odds, which the perceptron's value is added to.
@@ -218,15 +265,14 @@ class Verifier:
     doubt: float
 
     def __post_init__(self) -> None:
-        sides = [FEATURES, *(weight.shape[-1] for weight, _ in self.layers)]
+        known = len(self.offset) if len(self.offset) in (FEATURES, FEATURES - _OTHERS) else FEATURES
+        sides = [known, *(weight.shape[-1] for weight, _ in self.layers)]
         fit = all(
             weight.shape == (a, b) and bias.shape == (b,)
             for (weight, bias), (a, b) in zip(self.layers, pairwise(sides), strict=True)
         )
-        if not self.layers or sides[-1] != 1 or not fit or {self.offset.shape, self.scale.shape} != {(FEATURES,)}:
-            raise ValueError(
-                f"a verifier's layers do not fit: {sides} wide, of {FEATURES} features to 1: export it again"
-            )
+        if not self.layers or sides[-1] != 1 or not fit or {self.offset.shape, self.scale.shape} != {(known,)}:
+            raise ValueError(f"a verifier's layers do not fit: {sides} wide, of {known} features to 1: export it again")
         values = [self.offset, self.scale, *(part for layer in self.layers for part in layer)]
         if not all(np.isfinite(part).all() and np.abs(part).max() < 1e4 for part in values) or self.scale.min() <= 0:
             raise ValueError("a verifier's values are not finite or out of range: export it again")
@@ -249,8 +295,8 @@ class Verifier:
             return None
         own = fields.object("verifier")
         return cls(
-            own.array("offset", FEATURES),
-            own.array("scale", FEATURES),
+            own.array("offset", -1),
+            own.array("scale", -1),
             tuple((layer.array("weight", -1, -1), layer.array("bias", -1)) for layer in own.objects("layers")),
             own.number("skip", 0, 100),
             own.number("floor", 0, 1),
@@ -268,6 +314,11 @@ class Verifier:
             "doubt": self.doubt,
         }
 
+    @property
+    def reach(self) -> int:
+        """Cells away from which something is told by others than the network and its head."""
+        return AROUND + _CLOSE if len(self.offset) == FEATURES else WINDOW
+
     def scaled(self, slope: float, bias: float) -> Verifier:
         """One whose log odds are slope times this one's, and bias where it corrects at all."""
         *first, (weight, own) = self.layers
@@ -276,7 +327,7 @@ class Verifier:
 
     def log_odds(self, found: Candidates) -> F64:
         """Of each candidate, float64 (n,)."""
-        x = np.clip((found.features - self.offset) / self.scale, -5.0, 5.0)
+        x = np.clip((found.features[:, : len(self.offset)] - self.offset) / self.scale, -5.0, 5.0)
         for number, (weight, bias) in enumerate(self.layers):
             x = _product(_rounded(x, _VALUE_STEP), weight) + bias  # exact
             if number < len(self.layers) - 1:
@@ -316,8 +367,8 @@ def confidence(
 
 
 def reach_of(head: CellHead, verifier: Verifier | None) -> int:
-    """Cells about a cell on which its confidence hangs."""
-    return head.reach if verifier is None else WINDOW + max(head.reach, MARGIN)
+    """Cells about a cell on which its confidence hangs: by sums over others, their cloth, and what stains that."""
+    return head.reach if verifier is None else verifier.reach + MARGIN + head.reach
 
 
 def _product(x: F64, weight: F64) -> F64:

@@ -9,7 +9,7 @@ It learns by the cells that the run's network takes for stained, from `floor` on
 the network never saw (drawn from the train split, rendered once with --cache) and on the clean garments' photographs.
 Each kind of clean cloth has a share of its own in the loss, whatever the number of its cells. Writes verifier.json into
 the run; the second calibration makes its confidence a probability and chooses the thresholds. --keep stores what was
-read; half an hour on one core without, of which rendering is the half.
+read; an hour and a half on one core without, of which rendering is the half.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from datasets import scene as scene_files
 from datasets.scene import Scene
 from model.detector import Detector
 from model.onnx_file import ModelFileError
-from model.verifier import FEATURES, Verifier, candidates
+from model.verifier import FEATURES, Candidates, Verifier, candidates, with_others
 from training import clean, sets
 from training.export import ExportError, export, find_checkpoint
 from training.novelty import glance_of
@@ -45,12 +45,13 @@ from training.truth import CLEAN, EVERY_STAIN, LEFT_OUT, STAINED, truth_of
 from training.verifier_file import FILE_NAME, save
 
 FLOOR: Final = 0.06
-DOUBT: Final = 3.2
-"""Log odds, before scaling: about 2 after it. Halving the false cells needs no more (training/RUNS.md)."""
+DOUBT: Final = 4.0
+"""Log odds, before scaling. More gains nothing, less leaves the surest prints (training/RUNS.md)."""
 BESIDE: Final = "beside stains"
 SHARES: Final = {"clean-prints": 1.2, "clean-garments": 1.2, clean.PHOTOS: 3.0, BESIDE: 1.2}
 """Of the clean cells' weight in the loss, against 1 for all stained ones."""
-SCENES: Final = {"clean-prints": 2000, "clean-garments": 500, "stained-cloth": 450, "stained-garments": 250}
+SCENES: Final = {"clean-prints": 4500, "clean-garments": 4000, "stained-cloth": 400, "stained-garments": 250}
+_THINNED: Final = 2
 _HIDDEN: Final = (64, 64)
 _DROPOUT: Final = 0.15
 _BATCH: Final = 1024
@@ -78,26 +79,53 @@ class Lessons:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
-def lessons_of(detector: Detector, canvas: NDArray[np.uint8], scene: Scene | None, kind: str) -> Lessons:
+def lessons_of(detector: Detector, canvas: NDArray[np.uint8], scene: Scene | None, kind: str, seed: int = 0) -> Lessons:
     """A picture's candidates, uint8 (H, W, 3) at 4 px/mm; those that are neither clean nor stained are left out.
+
+    A stained picture gives `_THINNED` lessons, each with but a few of its blots, as if the others had not been spilt:
+    rendered scenes bear many, and a verifier would else learn that one stain by itself is none.
 
     Args:
         scene: the truth; None = all is clean cloth.
         kind: of its clean cells, see `Lessons`.
+        seed: of which blots are kept.
     """
     logit, classes = detector.logits(canvas)
     found = candidates(glance_of(canvas), logit, lambda y, x: classes[:, y, x], detector.info.cell_head, FLOOR)
     label = np.full(len(found.row), CLEAN, np.int8)
-    if scene is not None and scene.stains:
-        truth = truth_of(scene.coverage, scene.stain_id, scene.stains)
-        label = truth.labels(EVERY_STAIN).reshape(truth.rows, truth.cols)[found.row, found.col]
+    if scene is None or not scene.stains:
+        return lessons_among(found, label, np.ones(len(label), np.bool_), kind)
+    truth = truth_of(scene.coverage, scene.stain_id, scene.stains)
+    label = truth.labels(EVERY_STAIN).reshape(truth.rows, truth.cols)[found.row, found.col]
+    rng, blot = np.random.default_rng(seed), blots_of(found, label != CLEAN)
+    return Lessons.joined([lessons_among(found, label, a_few(blot, rng), kind) for _ in range(_THINNED)])
+
+
+def lessons_among(found: Candidates, label: NDArray[np.int8], kept: NDArray[np.bool_], kind: str) -> Lessons:
+    """Of the candidates that are kept, told of no others."""
+    row, col, odds, label = found.row[kept], found.col[kept], found.odds[kept], label[kept]
+    features = with_others(row, col, odds, found.features[kept])
     use = label != LEFT_OUT
     return Lessons(
-        found.features[use].astype(np.float32),
-        found.odds[use],
-        label[use] == STAINED,
-        np.full(int(use.sum()), kind, dtype="<U20"),
+        features[use].astype(np.float32), odds[use], label[use] == STAINED, np.full(use.sum(), kind, dtype="<U20")
     )
+
+
+def blots_of(found: Candidates, stained: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Which blot each candidate belongs to, (n,): stained cells that touch, counted from 0; -1 = none."""
+    from scipy.ndimage import label
+
+    grid = np.zeros((found.row.max(initial=0) + 1, found.col.max(initial=0) + 1), np.bool_)
+    grid[found.row[stained], found.col[stained]] = True
+    numbers, _ = label(grid, np.ones((3, 3)))
+    return np.asarray(numbers[found.row, found.col] - 1, np.intp)
+
+
+def a_few(blot: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Those of no blot, and of a few blots: as often one as two or three, or four to seven ..., bool (n,)."""
+    every = np.unique(blot[blot >= 0])
+    count = int(np.exp(rng.uniform(0, np.log(len(every) + 1))))
+    return (blot < 0) | np.isin(blot, rng.choice(every, min(count, len(every)), replace=False))
 
 
 def _pictures(args: argparse.Namespace, data: Path) -> Iterator[tuple[NDArray[np.uint8], Scene | None, str]]:
@@ -121,10 +149,8 @@ def read_lessons(detector: Detector, args: argparse.Namespace, data: Path) -> Le
     Raises:
         ValueError: that are no cells, or only clean or only stained ones.
     """
-    found = [
-        lessons_of(detector, canvas, scene, kind)
-        for canvas, scene, kind in tqdm(_pictures(args, data), desc="verifier", disable=not sys.stderr.isatty())
-    ]
+    pictures = tqdm(_pictures(args, data), desc="verifier", disable=not sys.stderr.isatty())
+    found = [lessons_of(detector, *told, seed) for seed, told in enumerate(pictures)]
     known = Lessons.joined(found) if found else None
     if known is None or known.stained.all() or not known.stained.any():
         raise ValueError("a verifier needs cells that are stained and cells that are not: give more scenes")
@@ -228,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--cache", type=Path, metavar="DIR", help="keep rendered scenes there for the next time")
     add("--scenes", type=Path, nargs="*", default=[], metavar="DIR", help="further scenes, with their truth")
     add("--limit", type=int, default=1000, metavar="N", help="at most N of each further folder (default 1000)")
-    add("--scale", type=float, default=1.0, help="times the 3,200 scenes, and the photos (default 1)")
+    add("--scale", type=float, default=1.0, help="times the 9,150 scenes, and the photos (default 1)")
     add("--photos", type=int, default=3000, metavar="N", help="at most N clean photos (default 3000)")
     add("--window", type=float, default=400.0, metavar="MM", help="side of the square seen of each photo (default 400)")
     add("--epochs", type=int, default=8, metavar="N", help="of training (default 8)")

@@ -126,11 +126,11 @@ def test_cells_come_as_early_as_they_are_final(toy: Detector) -> None:
             assert max(rows) < scan.final_rows
     assert done == sorted(done)
     lag = [top + 1 - final for top, final in enumerate(done)]
-    assert max(lag) <= 23  # cells of 10 mm: bands of 320 px, on top of what the coarse look reads ahead
+    assert max(lag) <= 38  # cells of 10 mm: bands of 320 px, on top of what the coarse look and the verifier read ahead
     last, stain_map = scan.finish()
     assert scan.final_rows == 100
     assert rows + last.row.tolist() == sorted(stain_map.row.tolist())
-    assert len(last) < 0.3 * len(stain_map)
+    assert len(last) < 0.45 * len(stain_map)
 
 
 def test_a_long_stain_waits_for_its_end(toy: Detector) -> None:
@@ -178,7 +178,7 @@ def test_memory_does_not_grow_with_length(toy: Detector) -> None:
     short, long = peak_bytes(toy, 40), peak_bytes(toy, 120)
     print(f"high-water mark {short / 1e6:.2f} and {long / 1e6:.2f} MB")
     assert long - short < 150_000  # 80 cells, and up to 64 small parts before they are joined; 4.8 MB are not held
-    assert long < 2.4e6
+    assert long < 3e6
 
 
 def test_a_scan_can_be_longer_than_a_picture(toy: Detector) -> None:

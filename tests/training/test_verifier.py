@@ -21,7 +21,21 @@ from training.calibrate import verified
 from training.collected import VerifiedCells
 from training.export import export
 from training.operating import Calibration, Prices, confidence, scale_log_odds
-from training.verifier import BESIDE, SCENES, SHARES, Lessons, fit, lessons_of, main, side_by_side, weights_of
+from training.truth import STAINED
+from training.verifier import (
+    BESIDE,
+    SCENES,
+    SHARES,
+    Lessons,
+    a_few,
+    blots_of,
+    fit,
+    lessons_among,
+    lessons_of,
+    main,
+    side_by_side,
+    weights_of,
+)
 from training.verifier_file import FILE_NAME
 from training.verifier_file import load as load_verifier
 from training.verifier_file import save as save_verifier
@@ -109,8 +123,35 @@ def test_candidates_are_labelled_by_the_rules_of_truth(tiny_run: Path, tmp_path:
     scene = render_scene(SMALL, Pool(None, "train"), 3)
     known = lessons_of(Detector(path, threads=1), scene.image, scene, BESIDE)
     assert known.features.shape == (len(known.odds), FEATURES)
-    assert 0 < known.stained.sum() < len(known.stained) <= 36
+    assert 0 < known.stained.sum() < len(known.stained) <= 2 * 36
     assert not lessons_of(Detector(path, threads=1), scene.image, None, clean.PHOTOS).stained.any()
+
+
+def test_a_stained_picture_teaches_by_a_few_of_its_blots() -> None:
+    row, col = np.array([0, 0, 1, 5, 5, 9, 20]), np.array([0, 1, 2, 5, 9, 9, 20])
+    looks = np.random.default_rng(0).normal(size=(7, FEATURES))
+    found = Candidates(row, col, np.ones(7, np.float32), looks)
+    blot = blots_of(found, np.array([True, True, True, True, False, True, True]))
+    assert blot.tolist() == [0, 0, 0, 1, -1, 2, 3]
+    rng = np.random.default_rng(1)
+    drawn = [a_few(blot, rng) for _ in range(400)]
+    assert all(kept[4] for kept in drawn), "clean candidates stay"
+    assert all(len(set(kept[blot == 0])) == 1 for kept in drawn), "a blot stays or goes as a whole"
+    counts = np.bincount([len(set(blot[kept]) - {-1}) for kept in drawn], minlength=5)
+    assert counts[0] == 0
+    assert (counts[1:] > 20).all()
+    assert counts[1] > counts[3] > counts[4]
+    assert a_few(np.full(3, -1), rng).all()
+
+
+def test_what_was_taken_away_is_not_told_of() -> None:
+    label, kept = np.full(3, STAINED, np.int8), np.array([True, False, True])
+    found = Candidates(np.array([0, 10, 40]), np.zeros(3, np.intp), np.ones(3, np.float32), np.ones((3, FEATURES)))
+    known = lessons_among(found, label, kept, BESIDE)
+    assert known.features.shape == (2, FEATURES)
+    assert not known.features[:, -13:].any(), "nothing is left within reach"
+    every = lessons_among(found, label, ~np.zeros(3, np.bool_), BESIDE)
+    assert every.features[:2, -13:].any()
 
 
 def test_it_travels_in_the_model_file(tiny_run: Path, tmp_path: Path) -> None:
