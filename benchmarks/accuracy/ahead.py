@@ -21,7 +21,7 @@ def ahead(every: Sequence[dict[str, Any]], ours: str) -> list[dict[str, Any]]:
         columns), `name`, `equal_budgets`, and `figures`, each with its `difference` and `verdict`: `better` and `worse`
         speak of ours, `open` where the interval holds 0.
     """
-    measured = [one for one in every if one["pictures"] and one["row"]["name"] != "shipped"]
+    measured = [one for one in every if one["pictures"] and not one["row"]["name"].startswith("shipped")]
     found = []
     for mine in (one for one in measured if one["row"]["name"] == ours):
         for other in (one for one in measured if one["row"]["name"] != ours):

@@ -53,7 +53,9 @@ NEAR: Final = 0.05
 COLUMNS: Final = ("hours", "crops")
 BOTH: Final = "hours and crops"
 OURS: Final = "spotnet"
-WHO: Final = ("shipped", OURS, "classical", *SEGMENTERS, "patchcore")
+SHIPPED: Final = ("shipped", "shipped-m")
+"""What ships, small and larger: they had a budget of their own."""
+WHO: Final = (*SHIPPED, OURS, "classical", *SEGMENTERS, "patchcore")
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,10 @@ def runs(name: str, args: argparse.Namespace) -> Iterator[tuple[str, Path, dict[
 
 def entries(args: argparse.Namespace) -> Iterator[Entry]:
     """The rows that were asked for, each made when its turn comes; those scored before without their subject."""
-    if "shipped" in args.only:
-        took = {"crops": args.shipped_crops, "processor_h": args.shipped_hours}
-        known = kept(Entry("shipped"), args)
-        yield Entry("shipped", "", took, False, NetworkSubject(args.model, 1) if known is None else None)
+    for name, file in zip(SHIPPED, (args.model, Path("spotgrid-m")), strict=True):
+        if name in args.only:
+            took = {"crops": args.shipped_crops, "processor_h": args.shipped_hours}
+            yield Entry(name, "", took, False, NetworkSubject(file, 1) if kept(Entry(name), args) is None else None)
     for name in (one for one in (OURS, *SEGMENTERS) if one in args.only):
         for column, folder, cost in runs(name, args):
             yield _network(name, column, folder, cost, args)

@@ -22,7 +22,8 @@ MARKS: Final = Marks("<!-- written by python -m benchmarks.accuracy.page -->", "
 
 Document = dict[str, Any]
 NAMES: Final = {
-    "shipped": "the network that ships (its own, larger budget)",
+    "shipped": "spotgrid-s, which ships (its own, larger budget)",
+    "shipped-m": "spotgrid-m, the same network looking four times",
     "spotnet": "ours (SpotNet)",
     "unet": "U-Net (smp)",
     "deeplab": "DeepLabV3+ (smp)",
