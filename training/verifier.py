@@ -46,7 +46,7 @@ from training.verifier_file import FILE_NAME, save
 
 FLOOR: Final = 0.06
 DOUBT: Final = 3.4
-"""Log odds, before scaling. With 4 a lone even disc on plain cloth is doubted, less leaves prints (training/RUNS.md)."""
+"""Log odds, before scaling. With 4 a lone even disc on plain cloth is doubted; less leaves prints (RUNS.md)."""
 BESIDE: Final = "beside stains"
 SHARES: Final = {"clean-prints": 1.2, "clean-garments": 1.2, clean.PHOTOS: 3.0, BESIDE: 1.2}
 """Of the clean cells' weight in the loss, against 1 for all stained ones."""
