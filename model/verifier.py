@@ -131,9 +131,9 @@ def candidates(
     cloth = ~stained & (stain_logit > PAD_LOGIT)
     common = _common(glance, cloth, near[:, _LIGHT] / np.maximum(near[:, _MM2], 1), row, col)
     by_head: list[NDArray[Any]] = [features_of_cells(logits), own[row, col, None], odds[:, None]]
-    parts: list[NDArray[Any]] = [*looks, *told, common, *mm2, *about, *by_head, np.zeros((len(row), _OTHERS))]
+    parts: list[NDArray[Any]] = [*looks, *told, common, *mm2, *about, *by_head, others(row, col, odds, looks[0])]
     features = np.concatenate(parts, axis=1, dtype=np.float64)
-    return Candidates(row, col, odds, with_others(row, col, odds, features))
+    return Candidates(row, col, odds, features)
 
 
 def with_others(row: NDArray[np.intp], col: NDArray[np.intp], odds: NDArray[np.float32], features: F64) -> F64:
