@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -26,8 +26,11 @@ def until(browser: Chrome, selector: str, text: str = "", count: int = 1) -> Any
         fitting = [item for item in elements if text in item.text]
         return fitting[0] if len(fitting) >= count else False
 
-    told = f"no {selector} with {text!r}: {browser.find_element(By.TAG_NAME, 'body').text[:300]}"
-    return WebDriverWait(browser, WAIT_S, ignored_exceptions=STALE).until(found, told)
+    try:
+        return WebDriverWait(browser, WAIT_S, ignored_exceptions=STALE).until(found)
+    except TimeoutException as error:
+        shown = browser.find_element(By.TAG_NAME, "body").text[:300]
+        raise TimeoutException(f"no {selector} with {text!r} within {WAIT_S} s: {shown}") from error
 
 
 def log(browser: Chrome) -> list[dict[str, str]]:

@@ -168,7 +168,7 @@ def test_the_camera_gives_a_picture_and_keeps_looking(browser: Chrome, served: S
     until(browser, ".result")
     browser.find_element(By.ID, "continuous").click()
     until(browser, "button", "Take the picture").click()
-    until(browser, "form .primary", "Find").click()
+    until(browser, "form .primary:enabled", "Find").click()  # not before the picture is there
     until(browser, ".result")
     assert browser.find_elements(By.TAG_NAME, "video") == []
 
