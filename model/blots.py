@@ -90,10 +90,13 @@ class CellStream:
         unsure_below: a cell is unsure when its highest class lies below this.
         width_mm: of the map, a multiple of 10.
         spotter: names blots together with the network; None = the network alone.
+        outline: logit from which on a sub-cell of a listed cell is set, 0 or below; blots are what has 0 or more.
     """
 
-    def __init__(self, unsure_below: float, width_mm: int, spotter: Spotter | None = None) -> None:
-        self._unsure_below = unsure_below
+    def __init__(
+        self, unsure_below: float, width_mm: int, spotter: Spotter | None = None, outline: float = 0.0
+    ) -> None:
+        self._unsure_below, self._outline = unsure_below, outline
         self._row = 0
         self._above = np.zeros(width_mm, dtype=np.intp)  # 1 + the blot at each place of the last line, 0 = none
         self._spotter = spotter
@@ -137,7 +140,7 @@ class CellStream:
         fresh = CellArrays(
             row=(row + self._row).astype(np.int16),
             col=col.astype(np.int16),
-            bits=blocks(stained, row, col),
+            bits=blocks(stained | (stain_logit >= self._outline), row, col),
             classes=np.zeros((len(row), len(CHEMISTRIES)), dtype=np.float32),
             confidence=confidence[row, col],
             unsure=np.zeros(len(row), dtype=np.bool_),

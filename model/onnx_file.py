@@ -74,6 +74,7 @@ class ModelInfo:
         novelty: what ordinary cloth looks like; None = the file does not say, and no cloth is called strange.
         spotter: names blots together with the network; None = the network alone names them.
         verifier: corrects what the cell head says of likely cells; None = the head has the last word.
+        outline: logit from which on a mm² of a listed cell is set, -10 to 0.
     """
 
     name: str
@@ -90,6 +91,7 @@ class ModelInfo:
     novelty: NoveltyModel | None = None
     spotter: Spotter | None = None
     verifier: Verifier | None = None
+    outline: float = 0.0
 
     @property
     def id(self) -> str:
@@ -293,6 +295,7 @@ def _read_info(session: Any, glance: Any, sha256: str, channels: int) -> ModelIn
         novelty=NoveltyModel.read(fields),
         spotter=Spotter.read(fields),
         verifier=Verifier.read(fields),
+        outline=fields.number("outline", -10, 0) if fields.has("outline") else 0.0,
     )
 
 

@@ -81,7 +81,7 @@ def look_again(
     """
     info, seen = network.info, seen_subcells(place)
     canvas = Patches(image, place)
-    stream = CellStream(info.unsure_below, seen.shape[1], info.spotter)
+    stream = CellStream(info.unsure_below, seen.shape[1], info.spotter, info.outline)
     stain_logit = np.empty(seen.shape, dtype=np.float32)
     chemistry = np.zeros((len(CHEMISTRIES), *seen.shape), dtype=np.float32)  # pages nobody touches take no memory
     looked_at = with_neighbours(cells, info.reach)  # on whom their confidence hangs

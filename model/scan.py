@@ -97,7 +97,7 @@ class Scan:
 
         self._canvas.watch = watch
         self._pyramid = Pyramid(self._canvas, network, screening=screening, meanwhile=aside.work)
-        self._stream = CellStream(info.unsure_below, width_mm, info.spotter)
+        self._stream = CellStream(info.unsure_below, width_mm, info.spotter, info.outline)
         self._kept: list[CellArrays] = [NO_CELLS]
         self._given: list[CellArrays] = []
         self._finished = False

@@ -332,6 +332,8 @@ def run(args: argparse.Namespace) -> int:
     """Calibrate as the options say; returns the exit status."""
     try:
         prices, data = prices_from(args), sets.data_root(args.data)
+        if args.outline is not None and not -10 <= args.outline <= 0:
+            raise ValueError(f"--outline {args.outline} is not -10 to 0: a logit below which no mm² is set")
         checkpoint = find_checkpoint(args.run)
         if args.scenes is not None and not any(scene_files.names(args.scenes)):
             raise ValueError(f"{args.scenes}: no rendered scene there; render some, or leave --scenes out")
@@ -340,6 +342,8 @@ def run(args: argparse.Namespace) -> int:
             calibration, curve = _by_head(args, checkpoint, data, prices)
         else:
             calibration, curve = _by_verifier(args, checkpoint, data, prices, *found)
+        if args.outline is not None:
+            calibration = replace(calibration, outline=args.outline)
         path = calibration.save(checkpoint.parent)
         document = {"schema": CURVE_SCHEMA, "points": calibration.origin["operating_points"], **curve.document()}
         (checkpoint.parent / CURVE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -365,6 +369,12 @@ def main(argv: list[str] | None = None) -> int:
     add("--window", type=float, default=250.0, metavar="MM", help="side of the square seen of each photo (default 250)")
     add("--minutes", type=float, default=1e6, help="look no longer than so; --keep lets another call go on from there")
     add("--threads", type=int, metavar="N", help="CPU threads (default: every usable one)")
+    add(
+        "--outline",
+        type=float,
+        metavar="LOGIT",
+        help="from which on a mm² of a listed cell is set, -10 to 0 (default: as before, 0 at first)",
+    )
     add("--prior", type=float, default=0.02, help="share of stained cells that confidence is calibrated for")
     add(
         "--caution", type=float, default=0.8, help="quantile of the false cells that must keep the budget; 0 = the mean"

@@ -249,6 +249,7 @@ def metadata(
         "threshold": calibration.presets["default"],
         "presets": {preset: {"threshold": threshold} for preset, threshold in calibration.presets.items()},
         "unsure_below": calibration.unsure_below,
+        "outline": calibration.outline,
         "cell_head": head_document(calibration.cell_head),
         "trained": {**trained, "calibration": dict(calibration.origin)},
     }

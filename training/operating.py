@@ -132,6 +132,7 @@ class Calibration:
         stain_shift: added to stain logits.
         presets: threshold on cell confidence by name, "default" among them.
         unsure_below: a chemistry is unsure below this probability.
+        outline: stain logit, shifted, from which on a mm² of a listed cell is set.
         origin: how it came about, for people; JSON types only.
     """
 
@@ -141,16 +142,15 @@ class Calibration:
     presets: Mapping[str, float] = field(default_factory=lambda: {"default": 0.5, "thorough": 0.3, "thrifty": 0.7})
     unsure_below: float = 0.5
     origin: Mapping[str, Any] = field(default_factory=dict)
+    outline: float = 0.0
 
     def save(self, run: Path) -> Path:
         """Write `calibration.json` into a run's folder."""
         document = {
             "schema": SCHEMA,
             "cell_head": head_document(self.cell_head),
-            "temperature": self.temperature,
-            "stain_shift": self.stain_shift,
+            **{name: getattr(self, name) for name in ("temperature", "stain_shift", "unsure_below", "outline")},
             "presets": dict(self.presets),
-            "unsure_below": self.unsure_below,
             "origin": dict(self.origin),
         }
         path = run / FILE_NAME
@@ -177,6 +177,7 @@ class Calibration:
             {name: presets.number(name, 0, 1) for name in top.get("presets")},
             top.number("unsure_below", 0, 1),
             top.get("origin"),
+            top.number("outline", -10, 0) if top.has("outline") else 0.0,
         )
 
 

@@ -313,3 +313,23 @@ def test_bands_of_a_map_give_the_cells_of_the_whole(seed: int, rows: int, share:
     assert stream.final_rows == rows
     for name, column in vars(cells.row_by_row()).items():
         np.testing.assert_array_equal(column, getattr(whole, name), err_msg=name)
+
+
+def test_the_outline_says_which_mm2_of_a_listed_cell_are_set() -> None:
+    logit = np.full((10, 20), -5.0, np.float32)
+    logit[2, 2:6], logit[3, 12:15] = [1.0, -0.3, -0.5, -0.6], -0.1  # the second cell is not listed
+    confidence = np.array([[0.9, 0.0]], np.float32)
+    asked: list[int] = []
+
+    def chemistry(y: NDArray[np.intp], x: NDArray[np.intp]) -> tuple[NDArray[np.float32], None]:
+        asked.append(len(y))
+        return np.full((6, len(y)), 1 / 6, np.float32), None
+
+    bits = []
+    for outline in (0.0, -0.5):
+        stream = CellStream(0.5, 20, None, outline)
+        cells = CellArrays.joined([stream.push(logit, confidence, chemistry), stream.finish()])
+        assert cells.col.tolist() == [0]
+        bits.append(np.flatnonzero(cells.bits[0]).tolist())
+    assert bits == [[22], [22, 23, 24]]
+    assert asked == [1, 1], "a blot and its chemistry do not hang on the outline"

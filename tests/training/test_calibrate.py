@@ -184,3 +184,8 @@ def test_clean_photos_come_from_senders_kept_from_training(tmp_path: Path) -> No
     assert len(canvases) == len(kept)
     assert canvases[0].shape == (160, 240, 3)  # 34 x 51 mm, in whole cells
     assert next(clean_garments(tmp_path, 1, side_mm=30)).shape == (120, 120, 3)
+
+
+def test_an_outline_out_of_range_is_told(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--run", str(tiny_run), "--data", str(tmp_path), "--outline", "1"]) == 1
+    assert "--outline 1.0 is not -10 to 0" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -215,12 +216,18 @@ def test_prices_without_sense_are_refused(wrong: dict[str, Any]) -> None:
 def test_a_calibration_is_saved_and_read(tmp_path: Path) -> None:
     assert Calibration.load(tmp_path) is None
     saved = Calibration(
-        CellHead((1.0, 0.5, 0.25), -2.0, 3, 1.25), 1.5, -0.25, {"default": 0.7, "mine": 0.4}, 0.45, {"a": 1}
+        CellHead((1.0, 0.5, 0.25), -2.0, 3, 1.25), 1.5, -0.25, {"default": 0.7, "mine": 0.4}, 0.45, {"a": 1}, -0.5
     )
-    saved.save(tmp_path)
+    path = saved.save(tmp_path)
     loaded = Calibration.load(tmp_path)
     assert loaded is not None
     assert dataclasses.asdict(loaded) == dataclasses.asdict(saved)
+    older = json.loads(path.read_text())
+    del older["outline"]
+    path.write_text(json.dumps(older))
+    before = Calibration.load(tmp_path)
+    assert before is not None
+    assert before.outline == 0
 
 
 def test_a_foreign_calibration_is_refused(tmp_path: Path) -> None:
