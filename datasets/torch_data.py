@@ -45,13 +45,13 @@ class SceneViews(Dataset[dict[str, Tensor]]):
         at2, at1: (k, 2) int64, offsets of the crop's context in the coarser level's features; clean: () bool.
     """
 
-    def __init__(self, folder: Path, crop: int = 256, close: int = 2) -> None:
-        self.folder, self.crop, self.close = folder, crop, close
+    def __init__(self, folder: Path, crop: int = 256, close: int = 2, taken_again: float = 1.0) -> None:
+        self.folder, self.crop, self.close, self.taken_again = folder, crop, close, taken_again
 
     def __getitem__(self, key: tuple[str, int]) -> dict[str, Tensor]:
         name, seed = key
         rng = np.random.Generator(np.random.PCG64(seed))
-        scene = augment(rng, load(self.folder, name))
+        scene = augment(rng, load(self.folder, name), self.taken_again)
         views = self._choose(rng, scene)
         image4, image2 = reduce(scene.image, 4), reduce(scene.image, 2)
         # each scene is somewhat larger than 4 crops a side: the coarse view takes the part round the middle crop
@@ -191,14 +191,16 @@ def _chemistry(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     return chemistry, weight.astype(np.float32)
 
 
-def augment(rng: np.random.Generator, scene: Scene) -> Scene:
-    """One of the eight turns and flips, as another camera might have taken it."""
+def augment(rng: np.random.Generator, scene: Scene, again: float = 1.0) -> Scene:
+    """One of the eight turns and flips; a share `again` of them as another camera might have taken it."""
     turn, flip = int(rng.integers(4)), bool(rng.integers(2))
 
     def move(a: NDArray[np.generic]) -> NDArray[np.generic]:
         a = np.rot90(a, turn)
         return np.ascontiguousarray(a[:, ::-1] if flip else a)
 
-    image = taken_again(rng, np.asarray(move(scene.image), np.uint8))
+    image = np.asarray(move(scene.image), np.uint8)
+    if again >= 1 or rng.random() < again:
+        image = taken_again(rng, image)
     moved = {k: move(getattr(scene, k)) for k in ("coverage", "stain_id", "source", "ignore")}
     return Scene(image=image, stains=scene.stains, meta=scene.meta, **moved)  # type: ignore[arg-type]

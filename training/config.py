@@ -35,6 +35,7 @@ class Config:
     width: int = option(48, "channels", "of the decoder")
     crop: int = option(256, "px", "side of what the network sees at once, a multiple of 32")
     close: int = option(2, "crops", "close ones a scene")
+    taken_again: float = option(1.0, "share", "of the looks at a scene, shown as another camera might have taken it")
     batch: int = option(6, "scenes", "a step, over all processes and parts together")
     accumulate: int = option(1, "parts", "in which a step is computed, one after the other, where memory is short")
     steps: int = option(4000, "steps", "in all")

@@ -151,7 +151,7 @@ def out_of_patience(state: State, config: Config) -> bool:
 
 
 def _loader(plan: Plan, config: Config, world: World) -> DataLoader[dict[str, Tensor]]:
-    views = SceneViews(Path(config.scenes), config.crop, config.close)
+    views = SceneViews(Path(config.scenes), config.crop, config.close, config.taken_again)
     ahead = min(6, (AHEAD - 1) // config.workers) if config.workers else None
     return DataLoader(
         views,
