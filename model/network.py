@@ -71,6 +71,9 @@ class SpotNet(nn.Module):
     Args:
         encoder: a timm model with `features_only` strides 2, 4, 8, 16.
         width: channels of the decoder.
+
+    Raises:
+        ValueError: the encoder has other strides.
     """
 
     def __init__(self, encoder: str = "tf_efficientnet_lite0", width: int = 48) -> None:
@@ -78,8 +81,10 @@ class SpotNet(nn.Module):
         encoder_network: Any = timm.create_model(
             encoder, features_only=True, pretrained=False, out_indices=(0, 1, 2, 3)
         )
+        if encoder_network.feature_info.reduction() != [2, 4, 8, 16]:
+            raise ValueError(f"its strides are {encoder_network.feature_info.reduction()}, not 2, 4, 8 and 16")
         c2, c4, c8, c16 = encoder_network.feature_info.channels()
-        _drop_beyond_stride_16(encoder_network)
+        drop_unseen_blocks(encoder_network)
         self.encoder: nn.Module = encoder_network
         self.ratios = Ratios(width)
         self.from2 = nn.Conv2d(c2, width, 2, stride=2)
@@ -207,13 +212,13 @@ def _flip(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return x.flip(axes) if axes else x
 
 
-def _drop_beyond_stride_16(encoder: nn.Module) -> None:
-    """timm keeps every stage; what lies beyond the last feature is never run and only fills checkpoints."""
+def drop_unseen_blocks(encoder: nn.Module) -> None:
+    """timm keeps every stage of an EfficientNet; those beyond the last feature tell nothing and cost time and room."""
     modules: Any = encoder
-    last = max(
-        int(info["module"].rpartition(".")[2]) for info in modules.feature_info.get_dicts() if "." in info["module"]
-    )
-    modules.blocks = modules.blocks[: last + 1]
+    names = [info["module"].rpartition(".") for info in modules.feature_info.get_dicts()]
+    stages = [int(number) for parent, _, number in names if parent == "blocks"]
+    if stages and isinstance(getattr(encoder, "blocks", None), nn.Sequential):
+        modules.blocks = modules.blocks[: max(stages) + 1]
 
 
 def _up(x: Tensor, times: int) -> Tensor:

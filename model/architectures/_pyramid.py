@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.network import drop_unseen_blocks
+
 STRIDES: Final = (2, 4, 8, 16)
 _STEM: Final = (16, 24, 32, 64)
 """Channels of what the stem adds, by stride."""
@@ -89,6 +91,7 @@ def _features(name: str) -> tuple[Any, dict[int, tuple[int, int]]]:
         if not wanted:
             raise ValueError(f"strides {info.reduction()}")
         body: Any = timm.create_model(name, features_only=True, out_indices=tuple(wanted), **more)
+        drop_unseen_blocks(body)
     except (RuntimeError, AttributeError, TypeError, ValueError, AssertionError) as error:
         raise ValueError(
             f"encoder={PREFIX}{name}: timm gives no features of it at strides 2 to 16 ({error}); "

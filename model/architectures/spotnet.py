@@ -13,7 +13,7 @@ def build(encoder: str, width: int) -> nn.Module:
     if not encoder.startswith(PREFIX):
         try:
             return SpotNet(encoder, width)
-        except (RuntimeError, AttributeError) as error:
+        except (RuntimeError, AttributeError, ValueError) as error:
             raise ValueError(f"encoder={encoder}: SpotNet cannot take it ({error}); use {PREFIX}{encoder}") from None
     network = SpotNet(width=width)
     pyramid = Pyramid(encoder.removeprefix(PREFIX))
