@@ -29,6 +29,7 @@ NAMES: Final = {
     "longer": "Spotgrid, strips of a garment thirty times as long",
     "lraspp": "LR-ASPP MobileNetV3, all tiles",
     "unet": "U-Net (smp, ResNet-18), all tiles",
+    "unet_lite0": "U-Net (smp, EfficientNet-Lite0), all tiles",
     "sahi": "sahi slices around LR-ASPP",
     "patchcore": "PatchCore (anomalib), tiles of 256 px",
     "efficientad": "EfficientAD (anomalib), tiles of 256 px",

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.accuracy import measure, ours, page, rivals, train
+from benchmarks.accuracy import as_onnx, measure, ours, page, rivals, train
 from benchmarks.accuracy.ahead import ahead
 from datasets.scene import save
 from model.cells import CellHead
@@ -73,6 +73,39 @@ def test_a_segmenter_says_the_same_whatever_the_tiles() -> None:
     assert whole[0].shape == (30, 50)
     assert whole[1].shape == (6, 30, 50)
     assert np.abs(whole[0] - parts[0]).max() < 1e-5
+
+
+def test_the_best_threshold_of_a_rival_is_that_of_its_cells() -> None:
+    sure = np.array([-6.0, -1.0, -0.5, 1.0, 2.0], np.float32)
+    threshold, f1 = as_onnx.best_threshold(sure, np.array([False, False, True, False, True]))
+    assert -1.0 < threshold <= -0.5
+    assert f1 == pytest.approx(0.8)  # two of three are right, none is missed
+    with pytest.raises(ValueError, match="no stained cell"):
+        as_onnx.best_threshold(sure, np.zeros(5, np.bool_))
+
+
+@pytest.mark.slow
+def test_a_trained_rival_is_written_as_what_the_speed_benchmark_asks(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks.speed.rivals.run import onnx_session
+
+    torch.manual_seed(0)
+    monkeypatch.setattr(train, "segmenter", lambda name: Tiny())
+    monkeypatch.setattr(rivals, "segmenter", lambda name, pretrained: Tiny())
+    run, out = tmp_path / "unet-crops", tmp_path / "unet_lite0.onnx"
+    words = ["unet", "--scenes", str(scenes), "--out", str(run), "batch=1", "close=4", "precision=fp32", "--crops", "4"]
+    assert train.main(words) == 0
+    assert as_onnx.main([str(run), "--scenes", str(scenes), "--limit", "2", "--out", str(out)]) == 0
+    threshold = float(capsys.readouterr().out.rpartition("logit of ")[2].split()[0])
+    tile = np.random.default_rng(0).integers(0, 255, (512, 512, 3)).astype(np.uint8)
+    with torch.no_grad():
+        logit = rivals.load(run)[1](torch.from_numpy(tile).permute(2, 0, 1)[None].float() / 127.5 - 1)[0, 0].numpy()
+    sure = np.abs(logit - threshold) > 0.01  # it is told with two digits
+    assert sure.mean() > 0.9
+    assert np.array_equal(onnx_session(out, 1)(tile)[sure], (logit > threshold)[sure])
+    assert as_onnx.main([str(run), "--scenes", str(tmp_path / "none"), "--out", str(out)]) == 1
+    assert "no rendered scene there" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -38,6 +38,9 @@ BANK: Final = 22_000
 """PatchCore's memory: what it keeps of 1 % of MVTec AD's patches a category."""
 _TRUE_PX: Final = 16  # one mm² of stain makes a stained cell
 
+UNETS: Final = {"unet": "resnet18", "unet_lite0": "timm-tf_efficientnet_lite0"}
+"""Encoders; `benchmarks.accuracy.as_onnx` writes trained weights of the second."""
+
 Cells = list[list[int]]
 Look = Callable[[NDArray[np.uint8]], Cells]
 
@@ -56,8 +59,8 @@ def network(name: str) -> Any:
     """A rival's torch module with random weights: image (1, 3, H, W) -> logits (1, classes, H, W)."""
     torch = import_module("torch")
     torch.manual_seed(1)
-    if name == "unet":
-        return import_module("segmentation_models_pytorch").Unet("resnet18", encoder_weights=None, classes=1).eval()
+    if name in UNETS:
+        return import_module("segmentation_models_pytorch").Unet(UNETS[name], encoder_weights=None, classes=1).eval()
     made = import_module("torchvision.models.segmentation").lraspp_mobilenet_v3_large(
         weights=None, weights_backbone=None, num_classes=2
     )
@@ -181,7 +184,7 @@ def efficientad(threads: int) -> Look:
     return by_patch(lambda tile: made(tile).anomaly_map[0, 0])
 
 
-RIVALS: Final = {"lraspp": "12", "unet": "12", "sahi": "12", "patchcore": "2", "efficientad": "2"}
+RIVALS: Final = {"lraspp": "12", "unet": "12", "unet_lite0": "12", "sahi": "12", "patchcore": "2", "efficientad": "2"}
 """Name -> the size that it is measured on, megapixels."""
 _ANOMALY: Final = {"patchcore": patchcore, "efficientad": efficientad}
 
@@ -201,9 +204,14 @@ def one(args: argparse.Namespace) -> dict[str, Any]:
     return timed(lambda: look(read_picture(data)), lambda: read_picture(data), args.repeat, args.seconds)
 
 
+def file_of(name: str) -> str:
+    """Whose weights a rival has: sahi slices around LR-ASPP."""
+    return "lraspp" if name == "sahi" else name
+
+
 def trained_weights(name: str, folder: Path | None) -> Path | None:
-    """The rival's own file, sahi's is LR-ASPP's; None where there is none."""
-    path = None if folder is None else folder / f"{'lraspp' if name == 'sahi' else name}.onnx"
+    """The rival's own file; None where there is none."""
+    path = None if folder is None else folder / f"{file_of(name)}.onnx"
     return path if path is not None and path.is_file() else None
 
 
@@ -213,7 +221,7 @@ def row(name: str, picture: Picture, path: Path, threads: int, args: argparse.Na
     arguments += ["--repeat", str(args.repeat), "--seconds", str(args.seconds)]
     own = trained_weights(name, args.weights)
     if name not in _ANOMALY:
-        arguments += ["--weights", str(own or exported("unet" if name == "unet" else "lraspp", path.parent))]
+        arguments += ["--weights", str(own or exported(file_of(name), path.parent))]
     found = json.loads(child(["-m", "benchmarks.speed.rivals.run", *arguments]).splitlines()[-1])
     cells = found.pop("cells")
     return {
