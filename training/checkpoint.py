@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from datasets.prepared import why_not_shipped
 from model.architectures import DEFAULT, build
 from model.network import MIRRORS, Mirrored, Together
 
@@ -33,6 +34,7 @@ class State:
         network, ema, optimiser: what learns, its averaged weights, and AdamW's moments.
         step: how many are done. `best`: the best validation F1; `since_best`: validations since then.
         plan: which scenes come next, see training/plan.py; empty = a new plan.
+        not_shipped: why a licence forbids shipping these weights; empty = nothing does.
     """
 
     network: nn.Module
@@ -42,6 +44,7 @@ class State:
     best: float = -1.0
     since_best: int = 0
     plan: str = ""
+    not_shipped: str = ""
 
 
 def update_ema(ema: dict[str, Tensor], network: nn.Module, decay: float) -> None:
@@ -68,6 +71,7 @@ def save(state: State, config: dict[str, Any], path: Path) -> None:
             "model": state.network.state_dict(),
             "ema": state.ema,
             "optimiser": state.optimiser.state_dict(),
+            "not_shipped": state.not_shipped,
         },
         partial,
     )
@@ -86,6 +90,39 @@ def read(path: Path) -> dict[str, Any]:
     if data.get("schema") != "spotgrid.checkpoint/v1":
         raise ValueError(f"{path}: schema {data.get('schema')!r}, expected 'spotgrid.checkpoint/v1'; train again")
     return data
+
+
+def forbidden(checkpoint: Path) -> str | None:
+    """Why a licence forbids shipping these weights, or those that they began as; None when nothing does.
+
+    A run writes it into its checkpoints (`not_shipped`). Of older ones the scenes are asked, where they still are.
+    """
+    seen: set[Path] = set()
+    while checkpoint.is_file() and checkpoint.resolve() not in seen:
+        seen.add(checkpoint.resolve())
+        data = read(checkpoint)
+        if reason := data.get("not_shipped") or forbids(Path(data["config"].get("scenes") or "?")):
+            return str(reason)
+        checkpoint = Path(data["config"].get("init") or "?")
+    return None
+
+
+def forbids(scenes: Path) -> str | None:
+    """`why_not_shipped` of a folder, None where there is none."""
+    return why_not_shipped(scenes) if scenes.is_dir() else None
+
+
+def check_lessons(checkpoint: Path, folders: Iterable[Path]) -> None:
+    """Refuse to teach a network's heads by scenes that its weights, which may be shipped, were not taught by.
+
+    Raises:
+        ValueError: a folder's licence forbids shipping what it taught, and nothing forbids shipping the checkpoint.
+    """
+    reasons = [reason for reason in map(forbids, folders) if reason]
+    if reasons and forbidden(checkpoint) is None:
+        raise ValueError(
+            f"{reasons[0]}; {checkpoint} may be shipped and would not know: give other scenes, or a run for research"
+        )
 
 
 def load_network(path: Path, *, ema: bool = True) -> nn.Module:
@@ -136,6 +173,8 @@ def slim(path: Path, out: Path, views: int = 1, beside: Sequence[Path] = ()) -> 
     for other, weights in zip(beside, others, strict=True):
         _check_same(path, other, data["ema"], weights)
     kept: dict[str, Any] = {key: data[key] for key in _KEPT if key in data}
+    if reasons := [reason for one in (path, *beside) if (reason := forbidden(one))]:
+        kept["not_shipped"] = reasons[0]
     if others:
         origin = [hashlib.sha256(other.read_bytes()).hexdigest() for other in beside]
         kept |= {"beside": others, "beside_sha256": origin}
@@ -169,6 +208,8 @@ def mean_of(path: Path, other: Path, out: Path, share: float = 0.5) -> None:
         {"checkpoint_sha256": hashlib.sha256(one.read_bytes()).hexdigest(), "share": of}
         for one, of in ((path, 1 - share), (other, share))
     ]
+    if reason := data.get("not_shipped") or forbidden(other):
+        data["not_shipped"] = reason
     torch.save(data | {"ema": mean, "mean_of": parents}, out)
 
 

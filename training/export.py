@@ -31,10 +31,9 @@ from numpy.typing import NDArray
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
-from datasets.prepared import why_not_shipped
 from model.network import channels_of, look_at
 from model.onnx_file import CONTEXT_STRIDE, GLANCE_KEY, METADATA_KEY, SCHEMA, STRIDE, ModelFileError, OnnxFile
-from training.checkpoint import load_network, read, without_folders
+from training.checkpoint import forbidden, load_network, read, without_folders
 from training.novelty import load as load_novelty
 from training.operating import Calibration, head_document
 from training.provenance import commit, hash_files
@@ -262,22 +261,6 @@ def describe(checkpoint: Path) -> dict[str, Any]:
     told = {"checkpoint_sha256": hash_files([checkpoint]), "step": raw["step"], "commit": commit(), "config": config}
     told |= {key: raw[key] for key in ("mean_of", "beside_sha256", "views") if key in raw}
     return told | ({"research_only": True} if forbidden(checkpoint) else {})
-
-
-def forbidden(checkpoint: Path) -> str | None:
-    """Why a licence forbids shipping these weights, or those that they began as; None when nothing does.
-
-    Scenes that are not where they were any more cannot be asked.
-    """
-    seen: set[Path] = set()
-    while checkpoint.is_file() and checkpoint.resolve() not in seen:
-        seen.add(checkpoint.resolve())
-        config = read(checkpoint)["config"]
-        scenes = Path(config.get("scenes", "?"))
-        if scenes.is_dir() and (reason := why_not_shipped(scenes)):
-            return reason
-        checkpoint = Path(config.get("init") or "?")
-    return None
 
 
 def export(

@@ -40,6 +40,7 @@ from model.onnx_file import STRIDE, ModelFileError, OnnxFile
 from model.scan import softmax
 from model.tiling import Pyramid, Tile
 from model.verifier import confidence as cell_confidences
+from training.checkpoint import check_lessons
 from training.export import ExportError, export, find_checkpoint
 from training.novelty import glance_of
 from training.operating import Calibration
@@ -303,6 +304,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     before = Trained.load(checkpoint.parent) if args.keep_head else None
     if args.keep_head and before is None:
         raise ValueError(f"{checkpoint.parent}: no {FILE_NAME} there whose head could be kept; train one with --scenes")
+    check_lessons(checkpoint, [] if args.scenes is None else [args.scenes])
     (checkpoint.parent / FILE_NAME).unlink(missing_ok=True)  # the teacher looks everywhere
     calibration = Calibration.load(checkpoint.parent)
     if calibration is None:

@@ -37,6 +37,7 @@ from model.detector import Detector
 from model.onnx_file import ModelFileError
 from model.spotter import EVIDENCE, FEATURES, Spotter, evidence, features_of
 from model.taxonomy import CHEMISTRIES, SOURCE_NAMES, SOURCES
+from training.checkpoint import check_lessons
 from training.export import ExportError, export, find_checkpoint
 from training.novelty import glance_of
 from training.operating import Calibration
@@ -198,6 +199,7 @@ def trusted(spotter: Spotter, found: Found) -> tuple[Spotter, dict[str, float]]:
 def teach(args: argparse.Namespace) -> dict[str, Any]:
     """Learn, fit the trust, save; what was found."""
     quiet, checkpoint = not sys.stderr.isatty(), find_checkpoint(args.run)
+    check_lessons(checkpoint, args.scenes)
     kept = args.keep
     if kept is not None and kept.is_file():
         with np.load(kept) as stored:

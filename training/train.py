@@ -27,7 +27,7 @@ from datasets.torch_data import SceneViews
 from model.architectures import build
 from model.architectures._pyramid import Pyramid
 from model.network import SpotNet, load_imagenet
-from training.checkpoint import State, read, save, slim, start_from
+from training.checkpoint import State, forbidden, forbids, read, save, slim, start_from
 from training.config import Config, configure, describe, table
 from training.parallel import World, gathered, joined, norms_of_the_world, same_everywhere, told_by_first
 from training.plan import AHEAD, Plan
@@ -74,6 +74,7 @@ def resume(state: State, path: Path, config: Config) -> None:
     state.optimiser.load_state_dict(data["optimiser"])
     state.step, state.best = data["step"], data["best"]
     state.since_best, state.plan = data.get("since_best", 0), data.get("plan", "")
+    state.not_shipped = data.get("not_shipped", "") or state.not_shipped
     print(f"going on at step {state.step}", file=sys.stderr)
     if differs := changed(config, data["config"]):
         print(f"changed since then: {', '.join(differs)}", file=sys.stderr)
@@ -90,6 +91,7 @@ def run(config: Config, folder: Path) -> State:
     with joined(config.device) as world:
         torch.manual_seed(config.seed)
         state = make_state(config, world.device)
+        state.not_shipped = forbids(Path(config.scenes)) or forbidden(Path(config.init or "?")) or ""
         if (folder / "last.pt").is_file():
             resume(state, folder / "last.pt", config)
         same_everywhere(state.network)

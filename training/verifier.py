@@ -37,6 +37,7 @@ from model.detector import Detector
 from model.onnx_file import ModelFileError
 from model.verifier import FEATURES, Candidates, Verifier, candidates, with_others
 from training import clean, sets
+from training.checkpoint import check_lessons
 from training.export import ExportError, export, find_checkpoint
 from training.novelty import glance_of
 from training.operating import Calibration
@@ -224,6 +225,7 @@ def _diagonal(blocks: list[NDArray[np.float64]]) -> NDArray[np.float64]:
 def teach(args: argparse.Namespace) -> dict[str, Any]:
     """Learn and save; what was learnt from."""
     data, checkpoint = sets.data_root(args.data), find_checkpoint(args.run)
+    check_lessons(checkpoint, args.scenes)
     calibration = Calibration.load(checkpoint.parent)
     if calibration is None:
         raise ValueError(f"{args.run} is not calibrated: run python -m training.calibrate first")

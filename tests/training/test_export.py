@@ -13,7 +13,7 @@ from model.network import CONTEXT, SpotNet, look_at
 from model.onnx_file import OnnxFile
 from tests.training.conftest import CALIBRATION
 from training import export as exporting
-from training.checkpoint import load_network
+from training.checkpoint import check_lessons, forbidden, load_network
 from training.checkpoint import main as checkpoint_main
 from training.export import ExportError, Parity, Served, find_checkpoint, golden_pictures, main, parity
 from training.operating import Calibration
@@ -193,10 +193,37 @@ def test_weights_of_pictures_that_forbid_it_are_not_shipped(
     assert "research_only" not in exporting.describe(tiny_run / "last.pt")  # its scenes are there no more
     checkpoint["config"] |= {"scenes": "gone", "init": str(tmp_path / "last.pt")}
     torch.save(checkpoint, tmp_path / "next.pt")
-    assert "theirs" in str(exporting.forbidden(tmp_path / "next.pt"))
+    assert "theirs" in str(forbidden(tmp_path / "next.pt"))
     checkpoint["config"]["init"] = str(tmp_path / "next.pt")
     torch.save(checkpoint, tmp_path / "next.pt")
-    assert exporting.forbidden(tmp_path / "next.pt") is None  # and it ends
+    assert forbidden(tmp_path / "next.pt") is None  # and it ends
+
+
+def test_a_checkpoint_tells_what_forbids_shipping_it_when_its_scenes_are_gone(tiny_run: Path, tmp_path: Path) -> None:
+    theirs = torch.load(tiny_run / "last.pt") | {"not_shipped": "theirs may not be shipped"}
+    torch.save(theirs, tmp_path / "theirs.pt")
+    torch.save(torch.load(tiny_run / "last.pt"), tmp_path / "ours.pt")
+    made = {"slim": [], "mean": ["--mean-with", "ours.pt"], "meant": ["--mean-with", "theirs.pt"]}
+    made |= {"beside": ["--beside", "theirs.pt"], "views": ["--views", "4"], "clean": ["--beside", "ours.pt"]}
+    for name, words in made.items():
+        start = "ours.pt" if name in ("meant", "beside", "clean") else "theirs.pt"
+        others = [str(tmp_path / word) if word.endswith(".pt") else word for word in words]
+        assert checkpoint_main([str(tmp_path / start), str(tmp_path / f"{name}.pt"), *others]) == 0
+        told = forbidden(tmp_path / f"{name}.pt")
+        assert told == (None if name == "clean" else "theirs may not be shipped"), name
+
+
+def test_heads_are_not_taught_by_what_the_network_may_not_be(tiny_run: Path, tmp_path: Path) -> None:
+    scenes = tmp_path / "mixed"
+    scenes.mkdir()
+    (scenes / "a.truth.png").touch()
+    (scenes / "a.json").write_text(json.dumps({"meta": {"may_ship": False, "set": "theirs"}}))
+    with pytest.raises(ValueError, match=r"theirs.*may be shipped and would not know"):
+        check_lessons(tiny_run / "last.pt", [tmp_path, scenes])
+    check_lessons(tiny_run / "last.pt", [tmp_path])
+    theirs = torch.load(tiny_run / "last.pt") | {"not_shipped": "theirs may not be shipped"}
+    torch.save(theirs, tmp_path / "theirs.pt")
+    check_lessons(tmp_path / "theirs.pt", [scenes])
 
 
 def test_the_file_names_no_path_of_the_machine_that_wrote_it(tiny_onnx: Path) -> None:
