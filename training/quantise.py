@@ -4,8 +4,9 @@
     python -m training.quantise mine.onnx --to fp16 --scenes scenes/val --out mine-fp16.onnx
 
 int8 is QDQ: weights per channel, activations by the ranges seen on the first half of the scenes. The last convolutions
-before each output stay in fp32, and so do those on logarithms: a faint stain is a small difference there. Thresholds
-are set after quantising, on the other half: each preset's is where the cells listed differ least from fp32's.
+before each output stay in fp32, and so do the first on the picture and on its logarithms: a faint stain is a small
+difference there. Thresholds are set after quantising, on the other half: each preset's is where as many cells are
+listed as by fp32.
 Nothing is written when more cells differ than --least allows. Against truth, and for the final word, measure both files
 with `training.evaluate` and hold them against each other with `training.compare`.
 """
@@ -81,7 +82,8 @@ def feeds_of(file: OnnxFile, picture: Image) -> Iterator[dict[str, NDArray[Any]]
 
 
 def kept_in_fp32(graph: onnx.GraphProto) -> list[str]:
-    """Names of the convolutions that int8 would hurt: the last before each output, and the first after a logarithm."""
+    """Names of the convolutions that int8 would hurt: the last before each output, the first on the picture and on
+    logarithms. On three channels int8 is no faster, and what is rounded there all others are told."""
     maker = {name: node for node in graph.node for name in node.output}
     users: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -89,7 +91,7 @@ def kept_in_fp32(graph: onnx.GraphProto) -> list[str]:
             users.setdefault(name, []).append(node)
     last = _convs([out.name for out in graph.output], lambda name: [maker[name]] if name in maker else [], back=True)
     logs = [name for node in graph.node if node.op_type == "Log" for name in node.output]
-    first = _convs(logs, lambda name: users.get(name, []), back=False)
+    first = _convs(["image", *logs], lambda name: users.get(name, []), back=False)
     return sorted(last | first)
 
 
@@ -195,10 +197,14 @@ def confidences(path: Path, pictures: Sequence[Image]) -> tuple[Cells, Cells]:
 
 
 def matched(wanted: NDArray[np.bool_], cells: Cells, near: float) -> float:
-    """The threshold at which the cells listed differ least from those wanted; of several, the nearest to `near`."""
+    """The threshold at which as many cells are listed as were; of several, the nearest to `near`.
+
+    Where the cells listed differ least would be a higher one: rounding moves cells over the threshold both ways, and
+    of those near it most are clean.
+    """
     candidates = np.append(_CANDIDATES, near)
-    differ = np.array([int(((cells >= threshold) != wanted).sum()) for threshold in candidates])
-    best = candidates[differ == differ.min()]
+    apart = np.array([abs(int((cells >= threshold).sum()) - int(wanted.sum())) for threshold in candidates])
+    best = candidates[apart == apart.min()]
     return round(float(best[np.abs(best - near).argmin()]), 4)
 
 

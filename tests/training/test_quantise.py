@@ -24,8 +24,10 @@ from training.quantise import agreement, kept_in_fp32, main, matched, quantise, 
 from training.train import main as train
 
 
-def test_the_last_convolutions_and_those_on_logarithms_stay() -> None:
+def test_the_last_convolutions_and_those_on_the_picture_stay() -> None:
     nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["pixels", "w"], ["seen"], name="on the picture"),
         helper.make_node("Log", ["x"], ["log"]),
         helper.make_node("Sub", ["log", "y"], ["ratio"]),
         helper.make_node("Conv", ["ratio", "w"], ["a"], name="on ratios"),
@@ -37,7 +39,7 @@ def test_the_last_convolutions_and_those_on_logarithms_stay() -> None:
     ]
     told = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("stain", "features")]
     graph = helper.make_graph(nodes, "g", [], told)
-    assert kept_in_fp32(graph) == ["last", "last too", "on ratios"]
+    assert kept_in_fp32(graph) == ["last", "last too", "on ratios", "on the picture"]
 
 
 def test_a_threshold_follows_the_cells() -> None:
@@ -50,6 +52,14 @@ def test_a_threshold_follows_the_cells() -> None:
     assert agreement(ours >= 0.6, wanted) < 0.9
     assert agreement(wanted & False, wanted & False) == 1.0
     assert matched(wanted, theirs, 0.6) == 0.6, "where nothing need move, nothing does"
+
+
+def test_as_many_cells_are_listed_as_before_where_rounding_moved_some_both_ways() -> None:
+    theirs = np.array([0.1, 0.2, 0.3, 0.4, 0.7, 0.8], np.float32)
+    ours = np.array([0.1, 0.2, 0.55, 0.4, 0.5, 0.8], np.float32)  # a clean one rose, a stained one fell
+    threshold = matched(theirs >= 0.6, ours, 0.6)
+    assert int((ours >= threshold).sum()) == 2
+    assert 0.5 < threshold <= 0.55
 
 
 def test_what_cannot_be_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
