@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from model.byte_products import come_out_whole
 from model.cells import MAX_REACH, CellHead
 from model.fields import Fields
 from model.novelty import NoveltyModel
@@ -44,6 +45,7 @@ _MAX_TILE_PX: Final = 4096
 _PICTURES: Final = 16
 """That one open file may serve at a time with all their threads; more share those."""
 _INPUTS: Final = {"image": ("tensor(uint8)", 4), "context": ("tensor(float)", 4)}
+_CPU: Final = "CPUExecutionProvider"
 _SCREEN: Final = "screen"
 _GLANCED: Final = {"features": ("tensor(float)", 4)}
 _OUTPUTS: Final = {"stain": ("tensor(float)", 3), "chemistry": ("tensor(float)", 4), "features": ("tensor(float)", 4)}
@@ -75,6 +77,7 @@ class ModelInfo:
         spotter: names blots together with the network; None = the network alone names them.
         verifier: corrects what the cell head says of likely cells; None = the head has the last word.
         outline: logit from which on a mm² of a listed cell is set, -10 to 0.
+        weight_bits: of a file in int8, 7 or 8 (`model.byte_products`); None = the file is none.
     """
 
     name: str
@@ -92,6 +95,7 @@ class ModelInfo:
     spotter: Spotter | None = None
     verifier: Verifier | None = None
     outline: float = 0.0
+    weight_bits: int | None = None
 
     @property
     def id(self) -> str:
@@ -152,6 +156,8 @@ class OnnxFile:
             if _check_graph(self._glance, _GLANCED) != channels:
                 raise ValueError(f"its two graphs differ in the channels of context, of which the first has {channels}")
             self.info = _read_info(self._session, self._glance, hashlib.sha256(data).hexdigest(), channels)
+            if self.info.weight_bits == 8 and self.providers[0] == _CPU and not come_out_whole():
+                raise ValueError("its weights of 8 bits give wrong answers on this processor (no VNNI); use spotgrid-s")
         except ValueError as error:
             raise ModelFileError(f"{self.path}: {error}; use a file written by `python -m training.export`") from None
 
@@ -237,7 +243,7 @@ def _session(path: Path, data: bytes, providers: Sequence[str] | None, threads: 
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
-    wanted = ["CPUExecutionProvider"] if providers is None else list(providers)
+    wanted = [_CPU] if providers is None else list(providers)
     if not wanted or not set(wanted) <= set(available):
         raise ValueError(f"providers are {wanted}; this onnxruntime has {', '.join(available)}")
     options = onnxruntime.SessionOptions()
@@ -296,6 +302,7 @@ def _read_info(session: Any, glance: Any, sha256: str, channels: int) -> ModelIn
         spotter=Spotter.read(fields),
         verifier=Verifier.read(fields),
         outline=fields.number("outline", -10, 0) if fields.has("outline") else 0.0,
+        weight_bits=fields.integer("weight_bits", 7, 8) if fields.has("weight_bits") else None,
     )
 
 

@@ -3,10 +3,12 @@
     python -m training.quantise mine.onnx --to int8 --scenes scenes/val --out mine-int8.onnx --report mine-int8.md
     python -m training.quantise mine.onnx --to fp16 --scenes scenes/val --out mine-fp16.onnx
 
-int8 is QDQ: weights per channel, activations by the ranges seen on the first half of the scenes. The last convolutions
+int8 is QDQ: weights per channel, activations by the ranges seen on the first half of the scenes. Weights have 7 bits
+unless --bits 8 is given: half the rounding, and right only on processors that multiply and add bytes in 32 bits (VNNI,
+ARM); others overflow in 16, and the file is refused there. The last convolutions
 before each output stay in fp32, and so do the first on the picture and on its logarithms: a faint stain is a small
-difference there. Thresholds are set after quantising, on the other half: each preset's is where as many cells are
-listed as by fp32.
+difference there. Thresholds are set after quantising, on the other half: each preset's is where the cells
+listed differ least from fp32's.
 Nothing is written when more cells differ than --least allows. Against truth, and for the final word, measure both files
 with `training.evaluate` and hold them against each other with `training.compare`.
 """
@@ -119,8 +121,8 @@ def graphs_of(path: Path) -> list[onnx.ModelProto]:
     return [model, onnx.load_from_string(without_chemistry(model) if glance is None else base64.b64decode(glance))]
 
 
-def to_int8(model: onnx.ModelProto, feeds: Feeds, folder: Path) -> onnx.ModelProto:
-    """A graph in int8 QDQ, ranges taken from what it is fed; `folder` is for files on the way."""
+def to_int8(model: onnx.ModelProto, feeds: Feeds, folder: Path, bits: int = 7) -> onnx.ModelProto:
+    """A graph in int8 QDQ, ranges taken from what it is fed; `folder` is for files on the way, `bits` of weights."""
     path, prepared, out = (folder / name for name in ("fp32.onnx", "prepared.onnx", "int8.onnx"))
     onnx.save(model, path)
     quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
@@ -134,7 +136,7 @@ def to_int8(model: onnx.ModelProto, feeds: Feeds, folder: Path) -> onnx.ModelPro
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        reduce_range=True,  # weights of 7 bits: processors without VNNI add two products of 8 in 16 bits and overflow
+        reduce_range=bits == 7,  # processors without VNNI add two products of 8 bits in 16 and overflow
         nodes_to_exclude=kept_in_fp32(onnx.load(prepared).graph),
     )
     return onnx.load(out)
@@ -197,14 +199,14 @@ def confidences(path: Path, pictures: Sequence[Image]) -> tuple[Cells, Cells]:
 
 
 def matched(wanted: NDArray[np.bool_], cells: Cells, near: float) -> float:
-    """The threshold at which as many cells are listed as were; of several, the nearest to `near`.
+    """The threshold at which the cells listed differ least from those wanted; of several, the nearest to `near`.
 
-    Where the cells listed differ least would be a higher one: rounding moves cells over the threshold both ways, and
-    of those near it most are clean.
+    Where as many are listed as before would be a lower one, since rounding moves clean cells over the threshold, too:
+    spotgrid-s 0.9.1 lost twice as much by it (training/RUNS.md).
     """
     candidates = np.append(_CANDIDATES, near)
-    apart = np.array([abs(int((cells >= threshold).sum()) - int(wanted.sum())) for threshold in candidates])
-    best = candidates[apart == apart.min()]
+    differ = np.array([int(((cells >= threshold) != wanted).sum()) for threshold in candidates])
+    best = candidates[differ == differ.min()]
     return round(float(best[np.abs(best - near).argmin()]), 4)
 
 
@@ -227,7 +229,9 @@ def speed(paths: Sequence[Path], side: int = 256) -> list[float]:
     return [round(ms, 2) for ms in best]
 
 
-def quantise(path: Path, out: Path, precision: str, pictures: Sequence[Image], least: float) -> dict[str, Any]:
+def quantise(
+    path: Path, out: Path, precision: str, pictures: Sequence[Image], least: float, bits: int = 7
+) -> dict[str, Any]:
     """Write `path` anew in another precision; see the module's text.
 
     Args:
@@ -236,6 +240,7 @@ def quantise(path: Path, out: Path, precision: str, pictures: Sequence[Image], l
         precision: one of `PRECISIONS`.
         pictures: canvases, uint8 (H, W, 3), two or more: the first half for ranges, the others for thresholds.
         least: see `LEAST`.
+        bits: of int8's weights, 7 or 8.
 
     Returns:
         parity and speed: what the metadata and the report hold, with the file's sha256.
@@ -254,11 +259,15 @@ def quantise(path: Path, out: Path, precision: str, pictures: Sequence[Image], l
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
         graphs = [
-            to_fp16(graph) if precision == "fp16" else to_int8(graph, Feeds(file, pictures[:half], first), Path(folder))
+            to_fp16(graph)
+            if precision == "fp16"
+            else to_int8(graph, Feeds(file, pictures[:half], first), Path(folder), bits)
             for graph, first in zip(graphs_of(path), (True, False), strict=True)
         ]
         finish(graphs, document, trial)
         told = _set_thresholds(path, trial, document, pictures[half:])
+        if precision == "int8":
+            document["weight_bits"] = bits
         told |= {"precision": precision, "from_sha256": file.info.sha256, "pictures": len(pictures), "commit": commit()}
         if told["agreement"] < least:
             raise ExportError(
@@ -316,7 +325,9 @@ def report(told: dict[str, Any], name: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `python -m training.quantise`."""
-    parser = argparse.ArgumentParser(prog="python -m training.quantise", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m training.quantise", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path, help="an fp32 model file of training.export")
     parser.add_argument("--to", choices=PRECISIONS, required=True, help="the precision")
     parser.add_argument(
@@ -324,6 +335,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--limit", type=int, default=40, metavar="N", help="at most so many of them (default 40)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the ONNX file to write")
+    parser.add_argument("--bits", type=int, choices=(7, 8), default=7, help="of int8's weights (default 7); see above")
     parser.add_argument(
         "--least", type=float, metavar="F1", help="agreement below which nothing is written (0.99, 0.95)"
     )
@@ -331,7 +343,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         pictures = [load(args.scenes, name).image for name in islice(names(args.scenes), args.limit)]
-        told = quantise(args.model, args.out, args.to, pictures, LEAST[args.to] if args.least is None else args.least)
+        least = LEAST[args.to] if args.least is None else args.least
+        told = quantise(args.model, args.out, args.to, pictures, least, args.bits)
     except (ExportError, ModelFileError, ValueError, OSError) as error:
         print(f"training.quantise: {error}", file=sys.stderr)
         return 1

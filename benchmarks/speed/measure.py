@@ -33,7 +33,8 @@ SEED: Final = 1
 MAIN_SIZE: Final = "12"
 USUAL: Final = 1.0
 """% of cells stained, where not every share is measured."""
-EVERY_SIZE: Final = ("decode", "detect")
+LOOKS: Final = ("detect", "detect_int8")
+EVERY_SIZE: Final = ("decode", *LOOKS)
 
 _COLD: Final = """
 import sys, time
@@ -65,7 +66,7 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[str, float, int, str]]:
             usual = percent == USUAL or len(args.stained) == 1
             for threads in args.threads:
                 for subject in args.subjects:
-                    if subject == "detect" or (usual and (main or subject in EVERY_SIZE)):
+                    if subject in LOOKS or (usual and (main or subject in EVERY_SIZE)):
                         yield size, percent, threads, subject
 
 

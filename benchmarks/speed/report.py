@@ -22,6 +22,7 @@ MARKS: Final = Marks("<!-- speed: written by benchmarks/speed/report.py -->", "<
 NAMES: Final = {
     "decode": "decode the JPEG, and no more",
     "detect": "**Spotgrid**",
+    "detect_int8": "**Spotgrid, spotgrid-s-int8**",
     "everywhere": "Spotgrid without screening",
     "recheck": "Spotgrid, second look at treated cells",
     "scan": "Spotgrid, strips of 256 rows",

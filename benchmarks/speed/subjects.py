@@ -29,6 +29,7 @@ from model.grid import StainMap
 from model.picture import read_picture
 
 STRIP_PX: Final = 256
+INT8: Final = "spotgrid-s-int8"
 
 _LEAST: Final = 2
 
@@ -47,6 +48,12 @@ def decode(data: bytes, threads: int) -> Work:
 def detect(data: bytes, threads: int) -> Work:
     """From bytes to a map."""
     detector = Detector(threads=threads)
+    return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
+
+
+def detect_int8(data: bytes, threads: int) -> Work:
+    """The same by the file in int8."""
+    detector = Detector(INT8, threads=threads)
     return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
 
 
@@ -95,6 +102,7 @@ def endless(times: int, data: bytes, threads: int) -> Work:
 SUBJECTS: Final[dict[str, Callable[[bytes, int], Work]]] = {
     "decode": decode,
     "detect": detect,
+    "detect_int8": detect_int8,
     "everywhere": everywhere,
     "recheck": recheck,
     "scan": scan,
