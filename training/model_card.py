@@ -134,6 +134,7 @@ def card(file: OnnxFile, documents: Sequence[Document], failures: Document | Non
         _USE,
         "## How it was made",
         _made(trained),
+        *_quantised(trained, info.weight_bits),
         markdown(["data", "licence, authors", "used for"], [list(row) for row in DATA]),
         "## Operating points",
         _operating_points(info.presets, calibration),
@@ -157,6 +158,20 @@ def _made(trained: Document) -> str:
         f"`{trained.get('commit', 'unknown')}`. {shown or 'No configuration was recorded'}. Checkpoint sha256 "
         f"`{trained.get('checkpoint_sha256', 'unknown')}`."
     )
+
+
+def _quantised(trained: Document, weight_bits: int | None) -> list[str]:
+    told = trained.get("quantised")
+    if told is None:
+        return []
+    weights = f", weights of {weight_bits} bits" if weight_bits else ""
+    of = f"{told['cells_listed']:,} cells of {told['pictures'] // 2} validation pictures"
+    needs = "Needs a processor with VNNI or ARM's dot products, and is refused on others." if weight_bits == 8 else ""
+    made = (
+        f"In {told['precision']}{weights}, made by `training.quantise` from the file of sha256 `{told['from_sha256']}`"
+    )
+    alike = f"{of} alike by {told['agreement']:.3f} (F1), where thresholds were set anew"
+    return [f"{made}; {alike}. Recall and false cells of the operating points are that file's. {needs}".rstrip()]
 
 
 def _what(trained: Document) -> str:

@@ -25,6 +25,7 @@ from typing import Any, Final
 from benchmarks.origin import origin as started
 from benchmarks.speed.pictures import MM_PER_PX, SIZES, Picture, garment
 from benchmarks.speed.subjects import SUBJECTS, against
+from model.byte_products import come_out_whole
 from model.onnx_file import OnnxFile
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -78,6 +79,9 @@ def rows(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """One row for each place of the plan, then the rivals'."""
     picture, path, made = None, folder / "none.jpg", None
     for size, percent, threads, subject in plan(args):
+        if subject == "detect_int8" and not come_out_whole():
+            print("detect_int8: not measured, this processor has no VNNI", file=sys.stderr)
+            continue
         if made != (size, percent):
             picture, path, made = (
                 garment(size, percent / 100, SEED),

@@ -45,6 +45,12 @@ def test_a_network_that_comes_with_spotgrid_is_known_by_its_name(
 ) -> None:
     assert Detector("spotgrid-s").info.id == Detector().info.id
     assert Detector("spotgrid-m").info.name == "spotgrid-m", "both sizes come with Spotgrid"
+    if come_out_whole():
+        info = Detector("spotgrid-s-int8").info
+        assert (info.name, info.version.partition("-")[2], info.weight_bits) == ("spotgrid-s", "int8", 8)
+    else:
+        with pytest.raises(ModelFileError, match="VNNI"):
+            Detector("spotgrid-s-int8")
     with pytest.raises(ModelFileError, match="spotgrid-xl"):
         Detector("spotgrid-xl")
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ from model.onnx_file import SHIPPED
 from tests.markdown import links
 from tests.training.test_evaluate import scene
 from training.evaluate import main as evaluate
-from training.model_card import main
+from training.model_card import _quantised, main
 
 
 @pytest.fixture
@@ -33,6 +33,16 @@ def test_the_card_holds_what_was_measured_and_nothing_else(tiny_onnx: Path, meas
         assert said in text
     assert "None" not in text
     assert str(tmp_path) not in text
+
+
+def test_the_card_of_a_quantised_file_says_so() -> None:
+    told = {"precision": "int8", "from_sha256": "ab12", "cells_listed": 1148, "pictures": 64, "agreement": 0.9604}
+    (eight,), (seven,), (half,) = (_quantised({"quantised": told}, bits) for bits in (8, 7, None))
+    assert "In int8, weights of 8 bits" in eight
+    assert "`ab12`; 1,148 cells of 32 validation pictures alike by 0.960" in eight
+    assert "VNNI" in eight
+    assert "VNNI" not in seven + half
+    assert _quantised({}, None) == []
 
 
 def test_a_measurement_of_another_file_is_refused(
