@@ -37,6 +37,7 @@ FIGURES: Final[tuple[tuple[str, int, Callable[[Document], Any]], ...]] = (
     ("false cells per m²", 1, lambda m: m["false_cells_per_m2"]),
     ("chemistry right", 2, lambda m: m.get("chemistry", {}).get("top1")),
 )
+BEST: Final = "best cell F1 at any threshold, at so many false cells per m²"
 COMPARED: Final = ("cell F1, plain stains", "stains found, plain stains", "false cells per m² of clean cloth")
 SAID: Final = {"better": "ahead", "worse": "behind", "open": "open"}
 
@@ -51,6 +52,14 @@ def _figure(entry: Any, digits: int, sign: str = "") -> str:
         return ""
     value, low, high = (f"{entry[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
+
+
+def _best(measures: Document) -> str:
+    """The best cell F1 of the curve, whatever the budget, and what it costs there."""
+    best = max(measures["curve"], key=lambda point: point["cell_f1"] or 0.0, default=None)
+    if best is None or not best["cell_f1"]:
+        return ""
+    return f"{best['cell_f1']:.3f} at {best['false_cells_per_m2']:,.0f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -78,8 +87,8 @@ def measured(document: Document) -> str:
         column = f"same {row['column']}" if row["column"] else ""
         if row["column"] and not row["equal_budget"]:
             column += ", **not equal**"
-        rows.append([name, column, _cost(row["took"], document["budget"]), *told])
-    head = ["who", "budget", "training", *(label for label, _, _ in FIGURES)]
+        rows.append([name, column, _cost(row["took"], document["budget"]), *told, _best(row["measures"])])
+    head = ["who", "budget", "training", *(label for label, _, _ in FIGURES), BEST]
     return _table(head, rows) + ("\n\nNot measured: " + "; ".join(missing) + "." if missing else "")
 
 

@@ -305,6 +305,11 @@ def document() -> dict[str, Any]:
         "cells": cells,
         "stains": {"plain": figure(0.4)},
         "false_cells_per_m2": figure(7.0),
+        "curve": [
+            {"cell_f1": 0.3, "false_cells_per_m2": 1000.4},
+            {"cell_f1": 0.61, "false_cells_per_m2": 34.4},
+            {"cell_f1": None, "false_cells_per_m2": 0.0},
+        ],
     }
     told = {"status": "measured", "took": {"crops": 5100, "processor_h": 0.12}, "measures": measures}
     rows = [told | {"name": "spotnet", "column": "hours", "equal_budget": True}]
@@ -327,6 +332,7 @@ def test_the_page_tells_budgets_intervals_and_what_is_missing() -> None:
     told = page.render(document())
     assert "the first 25% of each part: **no score of the whole set**, 40 pictures" in told
     assert "| ours (SpotNet) | same hours | 5,100 crops, 0.12 h | 0.500 (0.490 to 0.510) |" in told
+    assert "| 0.610 at 34 |" in told
     assert "| U-Net (smp) | same crops, **not equal** |" in told
     assert "60 stained scenes, 75 clean ones and 60 photographs" in told
     assert "Not measured: DeepLabV3+ (smp), same hours: not trained." in told
