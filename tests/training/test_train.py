@@ -70,6 +70,15 @@ def test_context_is_cut_at_its_offset() -> None:
     assert out[3, 0, 3, 3] == features[1, 0, 3, 6]
 
 
+def test_a_crop_larger_than_the_scene_is_told(scenes: Path) -> None:
+    assert SceneViews(scenes, crop=64)["s0", 1]["image4"].shape == (1, 3, 64, 64)
+    side = load(scenes, "s0").image.shape[0]
+    crop = side // 128 * 32
+    assert SceneViews(scenes, crop=crop)["s0", 1]["image4"].shape == (1, 3, crop, crop)
+    with pytest.raises(ValueError, match=rf"scene s0 .* has {side} px a side.*take crop={crop} at most"):
+        SceneViews(scenes, crop=crop + 32)["s0", 1]
+
+
 def test_augmentation_moves_picture_and_truth_together(scenes: Path) -> None:
     scene = load(scenes, "s1")
     turned = augment(np.random.default_rng(3), scene)
