@@ -299,7 +299,17 @@ def _taught(network: OnnxFile, args: argparse.Namespace, quiet: bool) -> tuple[S
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
-    """Train, choose thresholds, save; what was found."""
+    """Train, choose thresholds, save; what was found. A run that is cut or fails keeps the screen it had."""
+    path = find_checkpoint(args.run).parent / FILE_NAME
+    old = path.read_bytes() if path.is_file() else None
+    try:
+        return _train(args)
+    finally:
+        if old is not None and not path.is_file():
+            path.write_bytes(old)
+
+
+def _train(args: argparse.Namespace) -> dict[str, Any]:
     checkpoint = find_checkpoint(args.run)
     before = Trained.load(checkpoint.parent) if args.keep_head else None
     if args.keep_head and before is None:

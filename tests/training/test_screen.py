@@ -13,6 +13,7 @@ from model.cells import cell_confidence
 from model.onnx_file import OnnxFile
 from tests.model.toy_onnx import write_toy
 from training import screen
+from training.export import ExportError
 from training.screen_head import Screen, Trained
 
 TILES = [[64, 16], [32, 24], [64, 16]]
@@ -94,6 +95,24 @@ def test_a_run_keeps_its_screen(tmp_path: Path) -> None:
     torch.save({"schema": "other"}, tmp_path / "screen.pt")
     with pytest.raises(ValueError, match="train the screen again"):
         Trained.load(tmp_path)
+
+
+def test_a_run_that_fails_keeps_the_screen_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Trained(Screen(3, 2).eval(), (0.5, -1.0), {"lost": 0.001, "taught_scenes": 1, "steps": 1}).save(tmp_path)
+    before, seen = (tmp_path / "screen.pt").read_bytes(), list[bool]()
+
+    def fail(checkpoint: Path, *rest: object) -> None:
+        seen.append((checkpoint.parent / "screen.pt").is_file())
+        raise ExportError("cut here")
+
+    (tmp_path / "last.pt").touch()
+    monkeypatch.setattr(screen, "export", fail)
+    assert screen.main(["--check", str(tmp_path), "--run", str(tmp_path), "--keep-head"]) == 1
+    assert "cut here" in capsys.readouterr().err
+    assert seen == [False], "the teacher looks everywhere, without it"
+    assert (tmp_path / "screen.pt").read_bytes() == before
 
 
 def test_a_check_says_what_is_lost(tmp_path: Path) -> None:
