@@ -51,12 +51,13 @@ class SceneViews(Dataset[dict[str, Tensor]]):
     def __getitem__(self, key: tuple[str, int]) -> dict[str, Tensor]:
         name, seed = key
         rng = np.random.Generator(np.random.PCG64(seed))
-        scene = augment(rng, load(self.folder, name), self.taken_again)
+        scene = load(self.folder, name)
         if (side := min(scene.image.shape[:2])) < 4 * self.crop:
             raise ValueError(
                 f"scene {name} of {self.folder} has {side} px a side, and crop={self.crop} needs {4 * self.crop}: "
                 f"take crop={side // 128 * 32} at most, or render larger scenes (size_mm of the recipe)"
             )
+        scene = augment(rng, scene, self.taken_again)
         views = self._choose(rng, scene)
         image4, image2 = reduce(scene.image, 4), reduce(scene.image, 2)
         # each scene is somewhat larger than 4 crops a side: the coarse view takes the part round the middle crop

@@ -35,6 +35,7 @@ from model.novelty import LOOKS, NO_CLOTH_SHARE, NoveltyModel, Surroundings, cel
 from model.picture import read_picture
 from model.visibility import Visibility
 from training import clean, not_cloth, sets
+from training.checkpoint import check_lessons
 from training.run_parts import read_part
 
 SCHEMA: Final = "spotgrid.novelty/v1"
@@ -203,6 +204,7 @@ def run(args: argparse.Namespace) -> int:
     quiet, rng = not sys.stderr.isatty(), np.random.default_rng(args.seed)
     try:
         folder, data = args.run if args.run.is_dir() else args.run.parent, sets.data_root(args.data)
+        check_lessons(args.run if args.run.is_file() else folder / "last.pt", [args.scenes])
         names = sorted(scene_files.names(args.scenes))
         if not names:
             raise ValueError(f"{args.scenes}: no rendered scene there; python -m datasets.render makes them")

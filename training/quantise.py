@@ -5,10 +5,9 @@
 
 int8 is QDQ: weights per channel, activations by the ranges seen on the first half of the scenes. Weights have 7 bits
 unless --bits 8 is given: half the rounding, and right only on processors that multiply and add bytes in 32 bits (VNNI,
-ARM); others overflow in 16, and the file is refused there. The last convolutions
-before each output stay in fp32, and so do the first on the picture and on its logarithms: a faint stain is a small
-difference there. Thresholds are set after quantising, on the other half: each preset's is where the cells
-listed differ least from fp32's.
+ARM); others overflow in 16, and the file is refused there. The last convolutions before each output stay in fp32, and
+so do the first on the picture and on its logarithms: a faint stain is a small difference there. Thresholds are set
+after quantising, on the other half: each preset's is where the cells listed differ least from fp32's.
 Nothing is written when more cells differ than --least allows. Against truth, and for the final word, measure both files
 with `training.evaluate` and hold them against each other with `training.compare`.
 """

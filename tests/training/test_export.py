@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +229,17 @@ def test_heads_are_not_taught_by_what_the_network_may_not_be(tiny_run: Path, tmp
 
 def test_the_file_names_no_path_of_the_machine_that_wrote_it(tiny_onnx: Path) -> None:
     assert str(Path(__file__).resolve().parents[2]).encode() not in tiny_onnx.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["screen", "spotter", "verifier", "novelty"])
+def test_every_head_asks_whether_its_scenes_may_be_shipped(
+    name: str, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes = tmp_path / "mixed"
+    scenes.mkdir()
+    (scenes / "a.truth.png").touch()
+    (scenes / "a.json").write_text(json.dumps({"meta": {"may_ship": False, "set": "theirs"}}))
+    own = ["--check", str(scenes)] if name in ("screen", "spotter") else ["--data", str(tmp_path)]
+    call = ["--run", str(tiny_run), "--scenes", str(scenes), *own]
+    assert import_module(f"training.{name}").main(call) == 1
+    assert "may be shipped and would not know" in capsys.readouterr().err
