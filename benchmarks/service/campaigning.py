@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -16,8 +18,18 @@ _STATM: Final = Path("/proc/self/statm")
 
 
 def rss_kib() -> int:
-    """This process's resident memory, KiB; 0 where there is no /proc."""
-    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024 if _STATM.exists() else 0
+    """This process's resident memory, KiB; 0 where there is no /proc.
+
+    glibc first gives back what it only keeps for later: how much that is depends on where blocks happened to lie, and
+    strays by megabytes.
+    """
+    if not _STATM.exists():
+        return 0
+    gc.collect()
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back is not None:
+        give_back(0)
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def slope(values: Sequence[float]) -> float:

@@ -30,7 +30,7 @@ SWAPS: Final = 100
 SEED: Final = 0
 CALLERS: Final = 3
 LIMIT_KIB: Final = 100.0
-"""Memory that a swap may leave: noise; a network that is never freed leaves some 400."""
+"""Memory that a swap may leave: noise; a network that is never freed leaves some 660."""
 _PATIENCE_S: Final = 120.0
 _TRIES: Final = 20
 

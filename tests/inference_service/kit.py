@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -25,6 +28,7 @@ from inference_service.settings import Settings
 from model.detector import Detector
 from tests.model.toy_onnx import write_toy
 
+ROOT = Path(__file__).parents[2]
 SPOT_CELL = (2, 3)
 
 
@@ -57,6 +61,16 @@ class Served:
         return await self.client.post(
             "/v1/detect", params=wanted, content=picture() if body is None else body, headers=self.auth(scope)
         )
+
+
+def in_a_process_of_its_own(module: str, *arguments: str) -> dict[str, Any]:
+    """What a campaign of `benchmarks.service` prints: memory means nothing in a process that ran other tests before."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def settings(folder: Path, **given: Any) -> Settings:

@@ -16,7 +16,7 @@ from inference_service.errors import ServiceError
 from inference_service.metrics import Metrics
 from model.detector import Detector
 from model.picture import read_picture
-from tests.inference_service.kit import Served, Slow, picture, settings, with_service
+from tests.inference_service.kit import Served, Slow, in_a_process_of_its_own, picture, settings, with_service
 from tests.model.toy_onnx import write_toy
 
 REQUEST = DetectRequest(picture(), mm_per_px=0.5)
@@ -189,15 +189,10 @@ def test_a_load_that_fails_under_load_ends_the_swaps(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_swap_upon_swap_under_load_fail_nothing_and_leak_nothing(tmp_path: Path) -> None:
+def test_swap_upon_swap_under_load_fail_nothing_and_leak_nothing() -> None:
     """`python -m benchmarks.service.swaps` does 100."""
     if not rss_kib():
-        pytest.skip("needs /proc to read this process's memory: run it on Linux")
-
-    async def steps(served: Served) -> None:
-        found = await swap_under_load(served, 30)
-        assert found.failed == []
-        print(f"30 swaps, {found.models.total()} answers, memory {found.slope_kib:+.1f} KiB a swap")
-        assert found.slope_kib < 3 * LIMIT_KIB, "so few are hardly more than what fills up first; a kept network is 400"
-
-    with_service(tmp_path, steps, models_dir=two_networks(tmp_path))
+        pytest.skip("needs /proc to read the process's memory: run it on Linux")
+    found = in_a_process_of_its_own("benchmarks.service.swaps", "--swaps", "30")
+    assert (found["swaps"], found["failed"], found["leases_left"]) == (30, [], 0)
+    assert found["memory_kib_per_swap"] < 3 * LIMIT_KIB, "30 hardly fill up what must; a kept network is 660"

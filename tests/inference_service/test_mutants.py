@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.service.campaigning import rss_kib
-from benchmarks.service.mutants import LIMIT_KIB, MAX_PIXELS, STATUSES, Fed, feed_pictures
-from tests.inference_service.kit import Served, with_service
+from benchmarks.service.mutants import LIMIT_KIB, MAX_PIXELS, STATUSES, STEP, Fed, feed_pictures
+from tests.inference_service.kit import Served, in_a_process_of_its_own, with_service
 
 
 def test_a_few_mutants_meet_maps_or_clear_refusals(tmp_path: Path) -> None:
@@ -22,18 +22,14 @@ def test_a_few_mutants_meet_maps_or_clear_refusals(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_many_mutants_leave_no_memory_behind(tmp_path: Path) -> None:
+def test_many_mutants_leave_no_memory_behind() -> None:
     """`python -m benchmarks.service.mutants` does 10,000."""
     if not rss_kib():
-        pytest.skip("needs /proc to read this process's memory: run it on Linux")
-
-    async def steps(served: Served) -> None:
-        found = await feed_pictures(served, 1500, seed=2)
-        assert found.wrong == []
-        print(f"1500 mutants: {dict(found.answers)}, {found.slope_kib:+.1f} KiB a hundred")
-        assert found.slope_kib < 3 * LIMIT_KIB, "so few are hardly more than what fills up first"
-
-    with_service(tmp_path, steps, max_pixels=MAX_PIXELS)
+        pytest.skip("needs /proc to read the process's memory: run it on Linux")
+    found = in_a_process_of_its_own("benchmarks.service.mutants", "--count", "1500")
+    for part in (found["pictures"], found["messages"]):
+        assert part["wrong"] == []
+        assert part[f"memory_kib_per_{STEP}"] < 3 * LIMIT_KIB, "so few are hardly more than what fills up first"
 
 
 def test_what_is_no_clear_refusal_is_found() -> None:
