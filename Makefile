@@ -52,7 +52,7 @@ clean:  ## remove environments and caches; keeps out/ and runs/
 
 # An environment is ready when it was installed after the last change of what it is made from.
 $(DEMO_VENV)/.ready: EXTRAS :=
-$(VENV)/.ready: EXTRAS := [train,mlflow,report,postgres,otel,ray,dev]
+$(VENV)/.ready: EXTRAS := [train,mlflow,report,postgres,otel,openvino,ray,dev]
 %/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Spotgrid needs Python 3.11 or newer, this is "\
 	+ sys.version.split()[0] + ": make PYTHON=python3.11 ...")'

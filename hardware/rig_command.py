@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from hardware.errors import RigError
 from hardware.rig_outcome import Settings, State
 from hardware.rig_state import Command, StateFolder, issue
+from model.providers import add_provider
 
 if TYPE_CHECKING:
     from hardware.chemistry import Chemistry
@@ -88,6 +89,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--service", default="local", metavar="URL", help=f"local, or http(s):// or grpc(s)://; key in {KEY_VARIABLE}")
     add("--detect", choices=("local", "service"), help="who finds the stains (default: the service if given)")
     add("--model", type=Path, metavar="FILE", help="local detection: another network")
+    add_provider(parser, "local detection: ")
     add("--reason", metavar="TEXT", help="what you looked at: leave for this garment until something interrupts")
     add("--dry-s", type=float, default=900.0, metavar="F", help="drying before the second look (default: 900)")
     add("--retries", type=int, default=1, metavar="N", help="further plans for what is still stained (default: 1)")
@@ -190,7 +192,7 @@ def _service(args: argparse.Namespace, rig_id: str, stack: contextlib.ExitStack)
         raise RigError("--detect service needs --service URL")
     from model.detector import Detector
 
-    return LocalEyes(Detector(args.model)), link
+    return LocalEyes(Detector(args.model, providers=args.providers)), link
 
 
 def _client(url: str) -> HttpClient | GrpcClient:

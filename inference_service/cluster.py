@@ -75,7 +75,7 @@ class Cluster:
         Raises:
             ServiceError: unavailable: no cluster, or no room on it.
         """
-        detector = Detector(path, self._settings.threads_per_picture)
+        detector = Detector(path, self._settings.threads_per_picture, self._settings.used_providers)
         self._join()
         name = f"{self._name}-{next(self._numbers)}"
         self._copies[detector] = (name, self._deploy(name, path.read_bytes()))
@@ -197,7 +197,7 @@ class Cluster:
             graceful_shutdown_timeout_s=30,
             logging_config={"log_level": "WARNING", "enable_access_log": False},
         )
-        return self._run(name, deployment.bind(network, threads))
+        return self._run(name, deployment.bind(network, threads, self._settings.used_providers))
 
     def _run(self, name: str, target: Any) -> Any:
         """The handle of a deployment whose first copies stand."""

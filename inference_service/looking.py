@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -77,10 +77,11 @@ class Local:
 
     Args:
         threads: CPU threads for one picture.
+        providers: see `model.detector.Detector`.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, threads: int, providers: Sequence[str] | None = None) -> None:
+        self._threads, self._providers = threads, providers
 
     @property
     def trouble(self) -> str:
@@ -89,7 +90,7 @@ class Local:
 
     def open(self, path: Path) -> Detector:
         """See `Workshop`; ModelFileError goes to who called."""
-        return Detector(path, self._threads)
+        return Detector(path, self._threads, self._providers)
 
     def look(self, detector: Detector, order: Order, note: Note) -> StainMap:
         """See `Workshop`."""

@@ -65,7 +65,7 @@ class Models:
 
     def __init__(self, settings: Settings, workshop: Workshop | None = None) -> None:
         self._settings = settings
-        self.workshop: Final = workshop or Local(settings.threads_per_picture)
+        self.workshop: Final = workshop or Local(settings.threads_per_picture, settings.used_providers)
         self._lock = threading.Lock()
         self._loading: Final = threading.Lock()
         self._serving: dict[str, Version] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +37,14 @@ class Copy:
     Args:
         network: the ONNX file's own bytes: no machine needs the file.
         threads: CPU threads for one picture.
+        providers: see `model.detector.Detector`.
     """
 
-    def __init__(self, network: bytes, threads: int) -> None:
+    def __init__(self, network: bytes, threads: int, providers: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
             path.write_bytes(network)
-            self._detector = Detector(path, threads)
+            self._detector = Detector(path, threads, providers)
         self._turn = asyncio.Lock()
 
     async def look(self, order: Order, left_s: float) -> Looked:

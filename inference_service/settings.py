@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from model.onnx_file import usable_cpus
+from model.providers import check_providers
 
 ENV_PREFIX: Final = "SPOTGRID_SERVE_"
 
@@ -89,6 +90,9 @@ class Settings(BaseSettings):
     threads: int | None = Field(
         None, ge=1, le=256, description="CPU threads for one picture; none = usable CPUs divided by workers; with Ray 1"
     )
+    providers: tuple[str, ...] = Field(
+        (), description="what runs networks, in order of preference (`spotgrid doctor` lists them); none = the CPU"
+    )
     queue_size: int = Field(
         16, ge=0, le=100_000, description="pictures that may wait; one more is answered 429 at once"
     )
@@ -134,6 +138,7 @@ class Settings(BaseSettings):
             raise ValueError("models names files of models_dir, which is not set")
         if self.warm_px[0] * self.warm_px[1] > self.max_pixels:
             raise ValueError("warm_px has more pixels than max_pixels allows")
+        check_providers(self.used_providers)
         if not 1 <= self.ray_replicas[0] <= self.ray_replicas[1] <= 128:
             raise ValueError(f"ray_replicas is {list(self.ray_replicas)}; give the fewest and the most, 1 to 128")
         for name in ("tls_cert", "tls_key", "tls_client_ca", "model_path"):
@@ -152,6 +157,11 @@ class Settings(BaseSettings):
         if self.engine == "ray":
             return self.threads or 1
         return self.threads or max(1, usable_cpus() // self.workers)
+
+    @property
+    def used_providers(self) -> tuple[str, ...] | None:
+        """`providers`, None = the CPU."""
+        return self.providers or None
 
     @property
     def places(self) -> int:

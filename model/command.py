@@ -24,6 +24,7 @@ from model.onnx_file import ModelFileError
 from model.overlay import draw_mask, draw_overlay, png_bytes
 from model.picture import STDIN, PictureError, read_picture
 from model.progress import Progress
+from model.providers import add_provider
 
 DONE, FAILED, WRONG_CALL = 0, 1, 2
 DESCRIPTION: Final = (
@@ -96,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     point.add_argument("--threshold", type=_threshold, metavar="F", help="list cells from this confidence on, 0 to 1")
     point.add_argument("--preset", metavar="P", help="the model's own threshold by name: default, thorough, thrifty")
     parser.add_argument("--model", metavar="FILE", help="another network than the one that comes with Spotgrid")
+    add_provider(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -149,7 +151,7 @@ def _prepare(args: argparse.Namespace) -> _Job:
         raise _WrongCallError('"-" is given twice, standard input can be read once: give it once')
     try:
         calibration = None if args.calibration is None else Calibration.load(args.calibration)
-        detector = Detector(args.model)
+        detector = Detector(args.model, providers=args.providers)
         detector.operating_point(args.threshold, args.preset)
     except ValueError as error:
         raise _WrongCallError(str(error)) from None

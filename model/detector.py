@@ -35,12 +35,13 @@ class Detector:
         model_path: a `spotgrid.model/v1` ONNX file, or the name of a network that comes with Spotgrid (model/weights);
             None = spotgrid-s.
         threads: CPU threads for one picture; None = the CPUs that this process may use.
-        providers: onnxruntime execution providers in order of preference; None = the CPU.
+        providers: onnxruntime execution providers in order of preference; None = the CPU. Or ``["OpenVINO"]``, which
+            needs spotgrid[openvino] and multiplies in bfloat16 where the processor can: answers are rounded otherwise.
         screening: False = look closely everywhere, even where the model file's screen says that it is not worth it.
 
     Raises:
         ModelFileError: the model file is missing, not ONNX, or not one of ours.
-        ValueError: threads below 1, or a provider that this onnxruntime does not have.
+        ValueError: threads below 1, or a provider that is not installed.
     """
 
     def __init__(

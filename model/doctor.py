@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from model.onnx_file import CONTEXT_STRIDE, ModelFileError, OnnxFile, usable_cpus
+from model.providers import add_provider, available_providers
 
 PACKAGES: Final = {
     "numpy": "numpy",
@@ -31,22 +32,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = "Say what is installed, whether the network loads, and how long one tile takes."
     parser.add_argument("--model", metavar="FILE", help="another network than the one that comes with Spotgrid")
+    add_provider(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings.
 
     Returns:
-        0; 1 when something that detecting needs is missing.
+        0; 1 when something that detecting needs is missing; 2 when the call was wrong.
     """
     for line in _system():
         print(line)
     try:
-        for line in _network(OnnxFile(args.model)):
+        for line in _network(OnnxFile(args.model, providers=args.providers)):
             print(line)
     except ModelFileError as error:
         print(f"model        MISSING: {error}")
         return 1
+    except ValueError as error:
+        print(f"spotgrid doctor: {error}", file=sys.stderr)
+        return 2
     finally:
         print(_data())
     return 0
@@ -60,9 +65,7 @@ def _system() -> Iterator[str]:
             yield f"{name:<12} {version(package)}"
         except PackageNotFoundError:
             yield f"{name:<12} found, but not installed by pip"
-    import onnxruntime
-
-    yield f"providers    {', '.join(onnxruntime.get_available_providers())}"
+    yield f"providers    {', '.join(available_providers())}"
 
 
 def _network(network: OnnxFile) -> Iterator[str]:

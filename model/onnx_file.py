@@ -21,6 +21,7 @@ from model.byte_products import come_out_whole
 from model.cells import MAX_REACH, CellHead
 from model.fields import Fields
 from model.novelty import NoveltyModel
+from model.providers import CPU, OPENVINO, check_providers
 from model.spotter import Spotter
 from model.taxonomy import CHEMISTRIES
 from model.verifier import Verifier, reach_of
@@ -45,7 +46,8 @@ _MAX_TILE_PX: Final = 4096
 _PICTURES: Final = 16
 """That one open file may serve at a time with all their threads; more share those."""
 _INPUTS: Final = {"image": ("tensor(uint8)", 4), "context": ("tensor(float)", 4)}
-_CPU: Final = "CPUExecutionProvider"
+_AT_ONCE: Final = 8
+"""Runs that OpenVINO does side by side at most: each keeps memory of its own for every size."""
 _SCREEN: Final = "screen"
 _GLANCED: Final = {"features": ("tensor(float)", 4)}
 _OUTPUTS: Final = {"stain": ("tensor(float)", 3), "chemistry": ("tensor(float)", 4), "features": ("tensor(float)", 4)}
@@ -124,11 +126,11 @@ class OnnxFile:
     Args:
         path: the ONNX file, or the name of one that comes with Spotgrid, such as ``"spotgrid-s"``; None = that.
         threads: that `spread` uses; None = the CPUs that this process may use.
-        providers: onnxruntime execution providers in order of preference; None = the CPU.
+        providers: see `model.detector.Detector`.
 
     Raises:
         ModelFileError: no such file, not an ONNX file, or not one of ours.
-        ValueError: threads below 1, or a provider that this onnxruntime does not have.
+        ValueError: threads below 1, or a provider that is not installed.
     """
 
     def __init__(
@@ -142,24 +144,40 @@ class OnnxFile:
         if self.threads < 1:
             raise ValueError(f"threads is {threads}; it must be at least 1, or None for every usable CPU")
         data = _read(self.path)
-        self._session = _session(self.path, data, providers)
+        wanted = check_providers(providers)
+        by_openvino = wanted == [
+            OPENVINO
+        ]  # opened by onnxruntime, too: it says what a file is, and what is wrong with it
+        self._session = _session(self.path, data, wanted)
         helpers = _PICTURES * (self.threads - 1)
         self._pool = ThreadPoolExecutor(helpers, "spotgrid-tile") if helpers else None
-        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        self.providers: tuple[str, ...] = (OPENVINO,) if by_openvino else tuple(self._session.get_providers())
         glance = self._session.get_modelmeta().custom_metadata_map.get(GLANCE_KEY)
         coarse = data if glance is None else _decoded(self.path, glance)
-        self._glance = self._session if glance is None else _session(self.path, coarse, providers)
-        self._lone = _session(self.path, coarse, providers, self.threads) if helpers else self._glance
+        self._glance = self._session if glance is None else _session(self.path, coarse, wanted)
+        shares = bool(helpers) and not by_openvino
+        self._lone = _session(self.path, coarse, wanted, self.threads) if shares else self._glance
         self._here = threading.local()  # alone: this thread's work has all threads to itself
         try:
             channels = _check_graph(self._session, _OUTPUTS)
             if _check_graph(self._glance, _GLANCED) != channels:
                 raise ValueError(f"its two graphs differ in the channels of context, of which the first has {channels}")
             self.info = _read_info(self._session, self._glance, hashlib.sha256(data).hexdigest(), channels)
-            if self.info.weight_bits == 8 and self.providers[0] == _CPU and not come_out_whole():
+            if self.info.weight_bits == 8 and self.providers[0] in (CPU, OPENVINO) and not come_out_whole():
                 raise ValueError("its weights of 8 bits give wrong answers on this processor (no VNNI); use spotgrid-s")
         except ValueError as error:
             raise ModelFileError(f"{self.path}: {error}; use a file written by `python -m training.export`") from None
+        if by_openvino:
+            self._open_by_openvino(data, coarse, alone=bool(helpers))
+
+    def _open_by_openvino(self, data: bytes, coarse: bytes, alone: bool) -> None:
+        """Its graphs take the sessions' places; `alone`: a lone tile may have all threads."""
+        from model.openvino_graph import OpenVinoGraph
+
+        at_once = min(max(self.threads, usable_cpus()), _AT_ONCE)  # several pictures may be looked at, by a thread each
+        self._session = OpenVinoGraph(data, at_once, 1)
+        self._glance = OpenVinoGraph(coarse, at_once, 1)
+        self._lone = OpenVinoGraph(coarse, 1, self.threads) if alone else self._glance
 
     def run(
         self, outputs: Sequence[str], image: NDArray[np.uint8], context: NDArray[np.float32]
@@ -239,19 +257,18 @@ def _decoded(path: Path, text: str) -> bytes:
         raise ModelFileError(f"{path}: its {GLANCE_KEY!r} metadata is damaged; download it again") from None
 
 
-def _session(path: Path, data: bytes, providers: Sequence[str] | None, threads: int = 1) -> Any:
+def _session(path: Path, data: bytes, providers: Sequence[str], threads: int = 1) -> Any:
     import onnxruntime
 
-    available = onnxruntime.get_available_providers()
-    wanted = [_CPU] if providers is None else list(providers)
-    if not wanted or not set(wanted) <= set(available):
-        raise ValueError(f"providers are {wanted}; this onnxruntime has {', '.join(available)}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1  # see OnnxFile.spread
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # who waits leaves its core to the others
     options.log_severity_level = 3  # errors only: they come to us as exceptions anyway
+    if providers == [OPENVINO]:  # only looked into
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        providers = [CPU]
     try:
-        return onnxruntime.InferenceSession(data, options, providers=wanted)
+        return onnxruntime.InferenceSession(data, options, providers=list(providers))
     except Exception as error:  # onnxruntime's own classes derive from Exception alone
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
         raise ModelFileError(f"{path}: not an ONNX model that can be loaded ({reason}); download it again") from None

@@ -39,6 +39,7 @@ from datasets.readers import ReaderError
 from datasets.scene import Scene
 from model.detector import CANVAS_MM_PER_PX
 from model.onnx_file import ModelFileError
+from model.providers import add_provider
 from training import eval_dev_log, sets
 from training.classical import ClassicalDetector
 from training.galleries import Album
@@ -234,6 +235,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mm-per-px", type=float, metavar="F", help="scale of a folder's photos, 0.02 to 5")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: every usable one)")
+    add_provider(parser)
     parser.add_argument("--exclude", default="", metavar="NAMES", help="eval_dev: photos whose chemistry is not scored")
     parser.add_argument("--purpose", default="", metavar="TEXT", help="eval_dev: why it is scored; goes into the log")
     parser.add_argument(
@@ -296,7 +298,7 @@ def open_subject(args: argparse.Namespace) -> tuple[Subject, str | None]:
         return ClassicalDetector(), None
     from training.subjects import NetworkSubject
 
-    subject = NetworkSubject(args.model, args.threads)
+    subject = NetworkSubject(args.model, args.threads, args.providers)
     return subject, subject.sha256
 
 

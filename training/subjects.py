@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ class NetworkSubject:
     Args:
         path: the ONNX file; None = the shipped one.
         threads: CPU threads; None = every usable one.
+        providers: see `Detector`.
 
     Raises:
         ModelFileError: the file cannot be used.
@@ -24,8 +26,10 @@ class NetworkSubject:
 
     names_chemistry = True
 
-    def __init__(self, path: Path | None = None, threads: int | None = None) -> None:
-        self._detector = Detector(path, threads=threads)
+    def __init__(
+        self, path: Path | None = None, threads: int | None = None, providers: Sequence[str] | None = None
+    ) -> None:
+        self._detector = Detector(path, threads, providers)
         self.name = self._detector.info.id
         self.sha256 = self._detector.info.sha256
         self.threshold = self._detector.info.threshold

@@ -27,6 +27,7 @@ from benchmarks.speed.pictures import MM_PER_PX, SIZES, Picture, garment
 from benchmarks.speed.subjects import SUBJECTS, against
 from model.byte_products import come_out_whole
 from model.onnx_file import OnnxFile
+from model.providers import OPENVINO, available_providers
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 RESULT: Final = ROOT / "benchmarks" / "results" / "speed.json"
@@ -34,7 +35,7 @@ SEED: Final = 1
 MAIN_SIZE: Final = "12"
 USUAL: Final = 1.0
 """% of cells stained, where not every share is measured."""
-LOOKS: Final = ("detect", "detect_int8")
+LOOKS: Final = ("detect", "detect_int8", "detect_openvino")
 EVERY_SIZE: Final = ("decode", *LOOKS)
 
 _COLD: Final = """
@@ -81,6 +82,9 @@ def rows(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     for size, percent, threads, subject in plan(args):
         if subject == "detect_int8" and not come_out_whole():
             print("detect_int8: not measured, this processor has no VNNI", file=sys.stderr)
+            continue
+        if subject == "detect_openvino" and OPENVINO not in available_providers():
+            print("detect_openvino: not measured, OpenVINO is not installed", file=sys.stderr)
             continue
         if made != (size, percent):
             picture, path, made = (

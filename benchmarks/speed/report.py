@@ -23,6 +23,7 @@ NAMES: Final = {
     "decode": "decode the JPEG, and no more",
     "detect": "**Spotgrid**",
     "detect_int8": "**Spotgrid, spotgrid-s-int8**",
+    "detect_openvino": "**Spotgrid by OpenVINO**",
     "everywhere": "Spotgrid without screening",
     "recheck": "Spotgrid, second look at treated cells",
     "scan": "Spotgrid, strips of 256 rows",

@@ -27,6 +27,7 @@ from benchmarks.speed.pictures import MM_PER_PX
 from model.detector import Detector
 from model.grid import StainMap
 from model.picture import read_picture
+from model.providers import OPENVINO
 
 STRIP_PX: Final = 256
 INT8: Final = "spotgrid-s-int8"
@@ -54,6 +55,12 @@ def detect(data: bytes, threads: int) -> Work:
 def detect_int8(data: bytes, threads: int) -> Work:
     """The same by the file in int8."""
     detector = Detector(INT8, threads=threads)
+    return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
+
+
+def detect_openvino(data: bytes, threads: int) -> Work:
+    """The same, the network run by OpenVINO."""
+    detector = Detector(threads=threads, providers=[OPENVINO])
     return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
 
 
@@ -103,6 +110,7 @@ SUBJECTS: Final[dict[str, Callable[[bytes, int], Work]]] = {
     "decode": decode,
     "detect": detect,
     "detect_int8": detect_int8,
+    "detect_openvino": detect_openvino,
     "everywhere": everywhere,
     "recheck": recheck,
     "scan": scan,
