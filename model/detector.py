@@ -59,6 +59,11 @@ class Detector:
         return self._network.info
 
     @property
+    def providers(self) -> tuple[str, ...]:
+        """What runs the network, in order of preference."""
+        return self._network.providers
+
+    @property
     def presets(self) -> Mapping[str, float]:
         """Operating thresholds by name; ``"default"`` is among them."""
         return self.info.presets

@@ -16,6 +16,7 @@ from inference_service.errors import ServiceError
 from inference_service.metrics import Metrics
 from model.detector import Detector
 from model.picture import read_picture
+from model.providers import OPENVINO
 from tests.inference_service.kit import Served, Slow, in_a_process_of_its_own, picture, settings, with_service
 from tests.model.toy_onnx import write_toy
 
@@ -161,6 +162,19 @@ def test_a_piece_of_work_keeps_the_network_that_it_began_with(tmp_path: Path) ->
         assert (await engine.run(lambda detector: detector.info.version, model="toy@0.0.1")) == "0.0.1"
 
     with_service(tmp_path, steps, models_dir=tmp_path / "models")
+
+
+def test_networks_are_run_by_what_the_settings_say(tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="needs `pip install 'spotgrid[openvino]'`")
+    opened: list[Detector] = []
+
+    async def steps(served: Served) -> None:
+        assert (await served.detect()).status_code == 200
+        with served.service.engine.lease() as detector:
+            opened.append(detector)
+
+    with_service(tmp_path, steps, providers=(OPENVINO,))
+    assert [detector.providers for detector in opened] == [(OPENVINO,)]
 
 
 def test_no_request_fails_while_networks_are_swapped(tmp_path: Path) -> None:

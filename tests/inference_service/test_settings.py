@@ -42,6 +42,7 @@ def test_a_service_in_kubernetes_is_not_confused_by_its_own_name(monkeypatch: py
         ({"max_pixels": 10}, "warm_px"),
         ({"colour": "red"}, "colour is no setting"),
         ({"log_level": "loud"}, "log_level is 'loud'"),
+        ({"providers": ["Abacus"]}, "providers are ['Abacus']; there are"),
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line(given: dict[str, Any], told: str) -> None:
