@@ -7,8 +7,8 @@ canvas that the whole picture makes, bit for bit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -20,6 +20,12 @@ from model.rectify import block_px, is_canvas_scale, picture_rows, rectify_rows
 
 BAND_PX: Final = 8 * CELL_PX
 """Canvas rows made at once: whole cells, and whole pixels of every level."""
+
+_BANDS_AT_ONCE: Final = 8
+"""Shared out among threads: rows of a picture wait until all of them are made."""
+
+Spread = Callable[[Callable[[int], Any], Sequence[int]], list[Any]]
+"""Does some work on each item, by several threads: `model.onnx_file.OnnxFile.spread`."""
 
 Watch = Callable[[int, NDArray[np.uint8]], None]
 """Is told each band of the canvas at 1 px/mm once, from the top: (first row in mm, uint8 (h, w, 3))."""
@@ -81,11 +87,14 @@ class Canvas:
             self._known += BAND_PX
         return self._known
 
-    def make(self, bottom: int | None = None) -> None:
-        """Make the rows above `bottom`, canvas px, or those that can be made."""
+    def make(self, bottom: int | None = None, spread: Spread | None = None) -> None:
+        """Make the rows above `bottom`, canvas px, or those that can be made; `spread` shares bands among threads."""
         end = self.known if bottom is None else min(bottom, self.known)
         while self._made < end:
-            self._make_band()
+            tops = range(self._made, end, BAND_PX)[: _BANDS_AT_ONCE if spread else 1]
+            bands = spread(self._band, tops) if spread else map(self._band, tops)
+            for top, (band, reduced) in zip(tops, bands, strict=True):
+                self._take(top, band, reduced)
 
     def patch(self, factor: int, rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.uint8]:
         """Rows and columns (first, end) of the plane reduced by `factor` (the mean of factor² px): uint8 (h, w, 3).
@@ -93,8 +102,7 @@ class Canvas:
         For several threads, once `make` made these rows.
         """
         (top, bottom), (left, right) = rows, cols
-        while self._made < bottom * factor:
-            self._make_band()
+        self.make(bottom * factor)
         if factor not in (1, self._coarsest):
             return _reduced(self.patch(1, (top * factor, bottom * factor), (left * factor, right * factor)), factor)
         parts = []
@@ -114,20 +122,23 @@ class Canvas:
     def _needs(self, top: int) -> tuple[int, int]:
         return picture_rows(self._place, top, top + BAND_PX)
 
-    def _make_band(self) -> None:
-        top = self._made
+    def _band(self, top: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The band that begins at `top`, and what it is at the coarsest scale."""
         bottom = top + BAND_PX if self.height is None else min(top + BAND_PX, self.height)
         first, end = _within(self._needs(top), self._picture.height)
         rows = self._picture.rows(first, end)
         width = min(self.width, rows.shape[1]) if is_canvas_scale(self._place) else self.width
         band = rectify_rows(rows, first, self._place, (0, top, width, bottom - top))  # repeated beyond where asked for
-        reduced = self._smaller(band, self._coarsest)
+        return band, self._smaller(band, self._coarsest)
+
+    def _take(self, top: int, band: NDArray[np.uint8], reduced: NDArray[np.uint8]) -> None:
+        """Keep the next band, which begins at `top`, and let go of the picture above it."""
         self._bands.append((top, band, reduced))
         if self.watch is not None:
             glance = reduced if self._coarsest == CANVAS_PX_PER_MM else self._smaller(band, CANVAS_PX_PER_MM)
             self.watch(top // CANVAS_PX_PER_MM, glance)
-        self._made = bottom
-        self._picture.forget(self._needs(bottom)[0])
+        self._made = top + band.shape[0]
+        self._picture.forget(self._needs(self._made)[0])
 
     def _smaller(self, band: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
         """A band reduced, its last column repeated up to the canvas's width: (h / factor, width / factor, 3)."""
@@ -176,7 +187,7 @@ class Patches:
     def forget(self, top: int) -> None:
         """Nothing is forgotten: few blocks are made."""
 
-    def make(self, bottom: int) -> None:
+    def make(self, bottom: int, spread: Spread | None = None) -> None:
         """Blocks are made where they are asked for; two threads may make the same one, which changes nothing."""
 
     def _block(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:

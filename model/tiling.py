@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.canvas import Spread
 from model.grid import CELL_PX
 from model.onnx_file import CONTEXT_STRIDE, STRIDE, TILE_STEP, ModelInfo, OnnxFile
 from model.taxonomy import CHEMISTRIES
@@ -54,8 +55,8 @@ class Plane(Protocol):
         """Rows and columns (first, end) of the plane reduced by `factor`: uint8 (h, w, 3)."""
         ...
 
-    def make(self, bottom: int) -> None:
-        """Rows above `bottom`, canvas px, will be asked for, by several threads at once."""
+    def make(self, bottom: int, spread: Spread | None = None) -> None:
+        """Rows above `bottom`, canvas px, will be asked for, by several threads at once; `spread` may make them."""
         ...
 
     def forget(self, top: int) -> None:
@@ -175,7 +176,7 @@ class Pyramid:
             if not ready:
                 return
             self._next = ready[-1] + 1
-            self._canvas.make(self._next * side + self._reach)
+            self._canvas.make(self._next * side + self._reach, self._network.spread)
             yield self._band(ready)
             self._canvas.forget(self._next * side - self._reach)
 
