@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model import rectify as rectify_module
 from model.calibration import Calibration
 from model.rectify import picture_mask, rectify, seen_subcells
-from tests.model.cameras import table_camera
+from tests.model.cameras import BARREL, table_camera
 
 CAMERA = table_camera().calibration
 
@@ -175,3 +175,17 @@ def test_masks_come_back_to_the_pixels_that_saw_them(calibration: Calibration, m
     sure = (abs(place - np.rint(place)) > 0.02).all(axis=-1)  # not on a line between two sub-cells
     assert sure.mean() > 0.8
     np.testing.assert_array_equal(mask[sure], expected[sure])
+
+
+@pytest.mark.parametrize("distortion", [BARREL, 3 * BARREL, np.zeros(4)])
+def test_a_lens_is_straight_between_the_samples_it_is_worked_out_at(distortion: NDArray[np.float64]) -> None:
+    """`_close_maps`: to a hundredth of a pixel, borders included."""
+    calibration = table_camera(distortion).calibration
+    assert calibration.lens is not None
+    for shape, step_mm in (((331, 640), 0.25), ((40, 1000), 0.5), ((7, 5), 0.1)):
+        to_ideal = rectify_module._ideal_from_samples(calibration, (20.0, 30.0), step_mm)
+        exact = rectify_module._picture_maps(calibration.lens, to_ideal, shape)
+        close = rectify_module._close_maps(calibration.lens, to_ideal, shape)
+        for expected, found in zip(exact, close, strict=True):
+            assert found.shape == shape
+            assert np.abs(found - expected).max() < 0.01
