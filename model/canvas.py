@@ -16,11 +16,23 @@ from numpy.typing import NDArray
 
 from model.calibration import Calibration
 from model.grid import CANVAS_PX_PER_MM, CELL_PX
-from model.rectify import block_px, is_canvas_scale, picture_rows, rectify_rows
+from model.rectify import (
+    averaged,
+    block_px,
+    glance_step,
+    is_canvas_scale,
+    picture_rows,
+    rectify_glance,
+    rectify_rows,
+)
 
 BAND_PX: Final = 8 * CELL_PX
 """Canvas rows made at once: whole cells, and whole pixels of every level."""
 
+_GLANCE_BLOCK_PX: Final = 16 * CELL_PX
+_CLOSE_BLOCK_PX: Final = 128
+"""Sides of what `Patches` makes at once under a lens: much where all is looked at, little where little is; whole px of
+every level."""
 _BANDS_AT_ONCE: Final = 8
 """Shared out among threads: rows of a picture wait until all of them are made."""
 
@@ -152,7 +164,10 @@ class Canvas:
 
 
 class Patches:
-    """The canvas of a whole picture, at a few places: the very pixels of `Canvas`, made where they are asked for.
+    """The canvas of a whole picture, made where it is looked at.
+
+    Without a lens these are the very pixels of `Canvas`. Under a lens nothing is rectified that nobody looks at: the
+    canvas at 1 px/mm is then read straight from the picture (see `glance_step`), and not the mean of its finer pixels.
 
     Args:
         image: uint8 (H, W, 3).
@@ -164,14 +179,17 @@ class Patches:
         self.width: int
         self.height: int | None
         self.width, self.height = place.canvas_size_px
+        self.watch: Watch | None = None
         self._rows = self.height
-        self._side = block_px(place)
+        self._step = glance_step(place)
+        self._small = np.asarray(averaged(image, self._step), np.uint8) if self._step else image
+        self._told = 0
         self._blocks: dict[tuple[int, int, int], NDArray[np.uint8]] = {}
 
     def patch(self, factor: int, rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.uint8]:
         """Rows and columns (first, end) of the plane reduced by `factor`, all in it: uint8 (h, w, 3)."""
         (top, bottom), (left, right) = rows, cols
-        high, wide = BAND_PX // factor, self._side // factor
+        high, wide = (side // factor for side in self._block_size(factor))
         lines = [
             np.concatenate([self._block(factor, y, x) for x in range(left // wide, -(-right // wide))], axis=1)
             for y in range(top // high, -(-bottom // high))
@@ -188,18 +206,51 @@ class Patches:
         """Nothing is forgotten: few blocks are made."""
 
     def make(self, bottom: int, spread: Spread | None = None) -> None:
-        """Blocks are made where they are asked for; two threads may make the same one, which changes nothing."""
+        """Tell who watches of the rows above `bottom`; `spread` shares what that takes among threads.
+
+        Other blocks are made where they are asked for; two threads may make the same one, which changes nothing.
+        """
+        if self.watch is None:
+            return
+        high, wide = self._block_size(CANVAS_PX_PER_MM)
+        lines = range(self._told, -(-min(bottom, self._rows) // high))
+        across = -(-self.width // wide)
+
+        def make(number: int) -> None:
+            self._block(CANVAS_PX_PER_MM, number // across, number % across)
+
+        numbers = range(lines.start * across, max(lines.stop, lines.start) * across)
+        if spread is not None:
+            spread(make, numbers)
+        for line in lines:
+            top, end = (min(edge * high, self._rows) // CANVAS_PX_PER_MM for edge in (line, line + 1))
+            self.watch(top, self.patch(CANVAS_PX_PER_MM, (top, end), (0, self.width // CANVAS_PX_PER_MM)))
+            self._told = line + 1
+
+    def _block_size(self, factor: int) -> tuple[int, int]:
+        """Rows and columns, canvas px, of what is made at once."""
+        if not self._step:
+            return BAND_PX, block_px(self._place)  # as `Canvas` makes it, to the bit
+        return (_GLANCE_BLOCK_PX,) * 2 if factor == CANVAS_PX_PER_MM else (_CLOSE_BLOCK_PX,) * 2
 
     def _block(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
         key = (factor, y, x)
         if key not in self._blocks:
-            self._blocks[key] = self._sampled(y, x) if factor == 1 else _reduced(self._block(1, y, x), factor)
+            glanced = self._step and factor == CANVAS_PX_PER_MM
+            self._blocks[key] = self._sampled(factor, y, x) if factor == 1 or glanced else self._smaller(factor, y, x)
         return self._blocks[key]
 
-    def _sampled(self, y: int, x: int) -> NDArray[np.uint8]:
-        top, left = y * BAND_PX, x * self._side
-        size = min(self._side, self.width - left), min(BAND_PX, self._rows - top)
-        first, end = _within(picture_rows(self._place, top, top + BAND_PX), len(self._image))
+    def _smaller(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
+        return _reduced(self._block(1, y, x), factor)
+
+    def _sampled(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
+        high, wide = self._block_size(factor)
+        top, left = y * high, x * wide
+        size = min(wide, self.width - left), min(high, self._rows - top)
+        if factor != 1:
+            region_mm = (left // factor, top // factor, size[0] // factor, size[1] // factor)
+            return np.asarray(rectify_glance(self._small, self._step, self._place, region_mm), np.uint8)
+        first, end = _within(picture_rows(self._place, top, top + high), len(self._image))
         return rectify_rows(self._image[first:end], first, self._place, (left, top, *size))
 
 

@@ -77,11 +77,48 @@ def rectify_rows(
         for left in range(0, width, side):
             part = canvas[top : top + side, left : left + side]
             shape = (part.shape[0] * zoom, part.shape[1] * zoom)
-            samples = _sample(rows, first_row, calibration, (x + left, y + top), shape, zoom)
+            samples = _sample(rows, first_row, calibration, (x + left, y + top), shape, 1 / (CANVAS_PX_PER_MM * zoom))
             if zoom > 1:
                 samples = cv2.resize(samples, part.shape[1::-1], interpolation=cv2.INTER_AREA)
             part[:] = samples.reshape(part.shape)  # OpenCV drops a last axis of 1
     return canvas
+
+
+def glance_step(calibration: Calibration) -> int:
+    """By how much a picture is reduced so that its canvas can be read at 1 px/mm without its px at 4 px/mm.
+
+    0 = it is not: without a lens, where a canvas may grow with its picture, and for cameras coarser than .5 mm per px,
+    of which 1 px/mm is not clearly less work.
+    """
+    half_mm_px = 0.5 / calibration.mm_per_px
+    return round(half_mm_px) if calibration.lens is not None and half_mm_px >= 1 else 0
+
+
+def averaged(image: NDArray[Any], step: int) -> NDArray[Any]:
+    """The mean of each step x step px, the border repeated to fill the last: (ceil(H / step), ceil(W / step)[, C])."""
+    if step == 1:
+        return image
+    height, width = (-(-side // step) for side in image.shape[:2])
+    missing = height * step - image.shape[0], width * step - image.shape[1]
+    if any(missing):
+        image = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def rectify_glance(
+    image: NDArray[Any], step: int, calibration: Calibration, region_mm: tuple[int, int, int, int]
+) -> NDArray[Any]:
+    """A region of the canvas at 1 px/mm, straight from the picture: means of four samples half a mm apart.
+
+    Args:
+        image: the picture, `averaged` over `step`.
+        step: the calibration's `glance_step`, above 0.
+        region_mm: (x, y, width, height), from the canvas's corner; not checked.
+    """
+    x, y, width, height = region_mm
+    corner_px = x * CANVAS_PX_PER_MM, y * CANVAS_PX_PER_MM
+    samples = _sample(image, 0, calibration, corner_px, (2 * height, 2 * width), 0.5, step)
+    return np.asarray(cv2.resize(samples, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def is_canvas_scale(calibration: Calibration) -> bool:
@@ -174,17 +211,23 @@ def _sample(
     calibration: Calibration,
     corner_px: tuple[int, int],
     shape: tuple[int, int],
-    zoom: int,
+    step_mm: float,
+    reduced_by: int = 1,
 ) -> NDArray[Any]:
-    """Bilinear samples of the canvas from `corner_px` on, `zoom` along each canvas pixel: (*shape[, C])."""
+    """Bilinear samples of the canvas from `corner_px` on, `step_mm` apart: (*shape[, C]).
+
+    `reduced_by`: what the picture was reduced by before, with a lens only.
+    """
     corner_mm = tuple(np.divide(corner_px, CANVAS_PX_PER_MM) + calibration.grid.origin_mm)
-    to_ideal = _ideal_from_samples(calibration, corner_mm, 1 / (CANVAS_PX_PER_MM * zoom))
+    to_ideal = _ideal_from_samples(calibration, corner_mm, step_mm)
     if calibration.lens is None:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         to_ideal[1, 2] -= first_row
         samples = cv2.warpAffine(rows, to_ideal[:2], shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
     else:
         u, v = _close_maps(calibration.lens, to_ideal, shape)
+        if reduced_by > 1:
+            u, v = ((some + np.float32(0.5)) / np.float32(reduced_by) - np.float32(0.5) for some in (u, v))
         v = v - np.float32(first_row)
         samples = cv2.remap(rows, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(samples)

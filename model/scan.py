@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,17 +19,17 @@ from numpy.typing import NDArray
 from model.blots import CellStream
 from model.blots import Told as Said
 from model.calibration import Calibration, LimitError
-from model.canvas import Canvas, PictureRows
+from model.canvas import Canvas, Patches, PictureRows
 from model.cells import NO_CELLS, PAD_LOGIT, CellArrays
 from model.focus import SHARP_PX, Focus, blur_warning
 from model.grid import CANVAS_PX_PER_MM, CELL_MM, MAX_ROWS, SUBCELLS, Grid, StainMap
 from model.onnx_file import OnnxFile
-from model.rectify import seen_subcells
+from model.rectify import glance_step, seen_subcells
 from model.spotter import MARGIN, evidence
-from model.taxonomy import CHEMISTRIES
 from model.tiling import Pyramid
 from model.verifier import confidence
 from model.visibility import Sight, Visibility, every_cell, resolution_warning, shows_nothing
+from model.waiting import Aside, Lines
 
 MAX_SCAN_MM: Final = 4000.0
 """Across a scan; its length is bounded by the grid alone (327 m). Memory grows with the one and not with the other."""
@@ -80,14 +79,25 @@ class Scan:
         self._info, self._place, self._told = info, place, told
         self._operating: dict[str, Any] = {"threshold": threshold, "preset": preset}
         self._picture, self._sight, self._focus = PictureRows(), Sight(info.novelty), Focus(place.image_px[0], height)
-        self._canvas = Canvas(self._picture, place, info.levels[0])
-        self._seen = seen = _Seen(place, self._canvas.width // CANVAS_PX_PER_MM)
-        width_mm = self._canvas.width // CANVAS_PX_PER_MM
+        self._network, self._screening = network, screening
+        width_mm = place.canvas_size_px[0] // CANVAS_PX_PER_MM
+        self._seen = _Seen(place, width_mm)
         # Rows of cells that a row's answer hangs on, above and below it.
-        self._lines = lines = _Lines(width_mm, max(info.reach, 0 if info.spotter is None else MARGIN))
-        looks = info.spotter is not None or info.verifier is not None
+        self._lines = Lines(width_mm, max(info.reach, 0 if info.spotter is None else MARGIN))
+        self._aside = Aside()
+        self._canvas: Canvas | Patches
+        self._growing = Canvas(self._picture, place, info.levels[0])
+        self._look_at(self._growing)
+        self._stream = CellStream(info.unsure_below, width_mm, info.spotter, info.outline)
+        self._kept: list[CellArrays] = [NO_CELLS]
+        self._given: list[CellArrays] = []
+        self._finished = False
+
+    def _look_at(self, canvas: Canvas | Patches) -> None:
+        """Take this as what is looked at, before any of it was."""
+        looks = self._info.spotter is not None or self._info.verifier is not None
         # Not self: a cycle would keep the picture until the garbage collector comes by.
-        sight, self._aside = self._sight, (aside := _Aside())
+        sight, seen, lines, aside = self._sight, self._seen, self._lines, self._aside
 
         def watch(top: int, glance: NDArray[np.uint8]) -> None:
             rows = seen.rows(top, top + len(glance))
@@ -95,12 +105,8 @@ class Scan:
             if looks:
                 lines.see(glance)
 
-        self._canvas.watch = watch
-        self._pyramid = Pyramid(self._canvas, network, screening=screening, meanwhile=aside.work)
-        self._stream = CellStream(info.unsure_below, width_mm, info.spotter, info.outline)
-        self._kept: list[CellArrays] = [NO_CELLS]
-        self._given: list[CellArrays] = []
-        self._finished = False
+        self._canvas, canvas.watch = canvas, watch
+        self._pyramid = Pyramid(canvas, self._network, screening=self._screening, meanwhile=aside.work)
 
     @property
     def height_px(self) -> int:
@@ -131,7 +137,7 @@ class Scan:
         self._picture.add(strip.copy())
         cells = self._advance()
         if self._place.mm_per_px * CANVAS_PX_PER_MM < 1:
-            self._canvas.make()  # smaller than the rows it is made from
+            self._growing.make()  # smaller than the rows it is made from
         self._aside.work()
         return cells
 
@@ -153,7 +159,7 @@ class Scan:
         size_mm = width * self._place.mm_per_px, height * self._place.mm_per_px
         self._seen.size_mm = size_mm
         grid = Grid.covering(*size_mm)
-        self._canvas.close(grid.canvas_shape[0])
+        self._growing.close(grid.canvas_shape[0])
         last = CellArrays.joined([self._advance(), self._end()])
         self._finished = True
         return last, self._map(grid, (width, height))
@@ -163,8 +169,11 @@ class Scan:
         self._finished = True
         self._seen.size_mm = self._place.area_mm[2:]
         self._aside.later(partial(self._focus.push, image))
-        self._picture.add(image)
-        self._canvas.close(self._place.canvas_size_px[1])
+        if glance_step(self._place):
+            self._look_at(Patches(image, self._place))
+        else:
+            self._picture.add(image)
+            self._growing.close(self._place.canvas_size_px[1])
         self._advance(progress)
         self._end()
         return self._map(self._place.grid, self._place.image_px)
@@ -252,65 +261,6 @@ class Scan:
                 f"the scan would be {height_mm / 1000:.0f} m long; at most {MAX_ROWS * CELL_MM / 1000:.0f} m: "
                 f"finish it and open another one"
             )
-
-
-class _Aside:
-    """Work that the network does not wait for, done in the order in which it was asked for, by one thread at a time."""
-
-    def __init__(self) -> None:
-        self._left = deque[Callable[[], None]]()
-
-    def later(self, work: Callable[[], None]) -> None:
-        """Take some work."""
-        self._left.append(work)
-
-    def work(self) -> None:
-        """Do all that was asked for so far."""
-        while self._left:
-            self._left.popleft()()
-
-
-class _Lines:
-    """Lines of mm² that are not judged yet, and those above them that their answers hang on.
-
-    Args:
-        width_mm: of the picture, whole cells.
-        reach: rows of cells above and below a row that its answer hangs on.
-    """
-
-    def __init__(self, width_mm: int, reach: int) -> None:
-        self._reach = reach * SUBCELLS
-        self._first = 0  # of those not judged yet
-        self._stain = np.zeros((0, width_mm), np.float32)
-        self._chemistry = np.zeros((len(CHEMISTRIES), 0, width_mm), np.float32)
-        self._glance = np.zeros((0, width_mm, 3), np.uint8)
-
-    def see(self, glance: NDArray[np.uint8]) -> None:
-        """Take the next lines at 1 px/mm, uint8 (h, w, 3); they may run ahead of the network's."""
-        self._glance = np.concatenate([self._glance, glance]) if len(self._glance) else glance
-
-    def add(self, stain: NDArray[np.float32], chemistry: NDArray[np.float32]) -> None:
-        """Take what the network says of the next lines: (h, w) and (6, h, w) logits."""
-        self._stain = np.concatenate([self._stain, stain]) if len(self._stain) else stain
-        older = self._chemistry.shape[1]
-        self._chemistry = np.concatenate([self._chemistry, chemistry], axis=1) if older else chemistry
-
-    def waiting(self, ends: bool) -> tuple[int, int]:
-        """First and end of the lines that can be judged, whole rows of cells, counted from the first one kept."""
-        whole = len(self._stain) // SUBCELLS * SUBCELLS
-        return self._first, max(self._first, whole if ends else whole - self._reach)
-
-    def all(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
-        """Of all lines kept that fill rows of cells: (h, w) and (6, h, w) logits, and what is seen there, (h, w, 3)."""
-        whole = len(self._stain) // SUBCELLS * SUBCELLS
-        return self._stain[:whole], self._chemistry[:, :whole], self._glance[:whole]
-
-    def judged(self, end: int) -> None:
-        """The lines above `end` are done: those that no other line hangs on are forgotten."""
-        gone = max(0, end - self._reach)
-        self._first = end - gone
-        self._stain, self._glance = self._stain[gone:].copy(), self._glance[gone:].copy()
-        self._chemistry = self._chemistry[:, gone:].copy()
 
 
 class _Seen:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from model import canvas as canvas_module
 from model.calibration import Calibration, LimitError
 from model.canvas import Patches, whole_canvas
 from model.detector import Detector
 from model.grid import StainMap
 from model.recheck import in_question, tiles_over, worthwhile
+from model.rectify import glance_step, rectify, rectify_rows
 from tests.model.cameras import table_camera
 from tests.model.test_scan import blotches
 from tests.model.toy_onnx import spotter, verifier, write_toy
@@ -88,9 +91,11 @@ def test_any_levels(tmp_path: Path, levels: list[int]) -> None:
     np.testing.assert_allclose(got["confidence"], expected["confidence"], atol=1e-5)
 
 
-def test_through_a_lens(toy: Detector) -> None:
-    place = table_camera().calibration
-    image = blotches(600, 800, 2)
+@pytest.mark.parametrize("finer", [1, 3])
+def test_through_a_lens(toy: Detector, finer: int) -> None:
+    """A fine camera's canvas is read at 1 px/mm straight from the picture, and closely only where it is looked at."""
+    place = table_camera(finer=finer).calibration
+    image = blotches(600 * finer, 800 * finer, 2)
     some = np.zeros((30, 40), dtype=np.bool_)
     some[12:14, 20] = True
     previous = stained_with(toy, image, some, calibration=place)
@@ -187,6 +192,38 @@ def test_patches_are_the_canvas_itself(mm_per_px: float) -> None:
             part = whole[slice(*rows), slice(*cols)]
             rows, cols = (rows[0], rows[0] + part.shape[0]), (cols[0], cols[0] + part.shape[1])
             np.testing.assert_array_equal(patches.patch(factor, rows, cols), part)
+
+
+def test_under_a_lens_nothing_is_rectified_that_nobody_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = table_camera(finer=4).calibration
+    assert glance_step(place) > 0
+    clean = np.full((2400, 3200, 3), 205, dtype=np.uint8)
+    spotted = clean.copy()
+    cv2.circle(spotted, (1500, 1100), 60, (110, 60, 40), -1)
+    made: list[int] = []
+
+    def counted(rows: NDArray[np.uint8], first: int, place: Calibration, region: tuple[int, int, int, int]) -> Any:
+        made.append(region[2] * region[3])
+        return rectify_rows(rows, first, place, region)
+
+    monkeypatch.setattr(canvas_module, "rectify_rows", counted)
+    detector, (width, height) = Detector(), place.canvas_size_px
+    assert len(detector.detect(clean, calibration=place)) == 0
+    assert made == []
+    found = detector.detect(spotted, calibration=place)
+    assert len(found) > 0
+    assert 0 < sum(made) < width * height / 4
+
+
+def test_a_glance_under_a_lens_is_the_mean_of_the_canvas() -> None:
+    place = table_camera(finer=4).calibration
+    image = np.asarray(cv2.GaussianBlur(blotches(2400, 3200, 5), (0, 0), 12), np.uint8)
+    width, height = place.canvas_size_px
+    glance = Patches(image, place).patch(4, (0, height // 4), (0, width // 4))
+    mean = cv2.resize(rectify(image, place), (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+    off = np.abs(glance.astype(np.int16) - mean)
+    assert np.ptp(mean) > 60, "there is something to be seen"
+    assert off.max() <= 2
 
 
 def test_wrong_calls_are_told_what_is_right(toy: Detector) -> None:
