@@ -84,6 +84,7 @@ def _network(network: OnnxFile) -> Iterator[str]:
         seconds.append(time.perf_counter() - start)
     middle = statistics.median(seconds)
     yield f"one tile     {side} x {side} px in {middle * 1e3:.1f} ms, {network.threads} threads, median of {_RUNS}"
+    yield f"run by       {network.runs_by}"
 
 
 def _data() -> str:

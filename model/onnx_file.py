@@ -145,9 +145,8 @@ class OnnxFile:
             raise ValueError(f"threads is {threads}; it must be at least 1, or None for every usable CPU")
         data = _read(self.path)
         wanted = check_providers(providers)
-        by_openvino = wanted == [
-            OPENVINO
-        ]  # opened by onnxruntime, too: it says what a file is, and what is wrong with it
+        by_openvino = wanted == [OPENVINO]
+        # Opened by onnxruntime in any case: it says what a file is, and what is wrong with it.
         self._session = _session(self.path, data, wanted)
         helpers = _PICTURES * (self.threads - 1)
         self._pool = ThreadPoolExecutor(helpers, "spotgrid-tile") if helpers else None
@@ -167,6 +166,8 @@ class OnnxFile:
                 raise ValueError("its weights of 8 bits give wrong answers on this processor (no VNNI); use spotgrid-s")
         except ValueError as error:
             raise ModelFileError(f"{self.path}: {error}; use a file written by `python -m training.export`") from None
+        self.runs_by: str = ", ".join(self.providers)
+        """What runs it, for people."""
         if by_openvino:
             self._open_by_openvino(data, coarse, alone=bool(helpers))
 
@@ -175,9 +176,14 @@ class OnnxFile:
         from model.openvino_graph import OpenVinoGraph
 
         at_once = min(max(self.threads, usable_cpus()), _AT_ONCE)  # several pictures may be looked at, by a thread each
-        self._session = OpenVinoGraph(data, at_once, 1)
-        self._glance = OpenVinoGraph(coarse, at_once, 1)
-        self._lone = OpenVinoGraph(coarse, 1, self.threads) if alone else self._glance
+        try:
+            self._session = OpenVinoGraph(data, at_once, 1)
+            self._glance = OpenVinoGraph(coarse, at_once, 1)
+            self._lone = OpenVinoGraph(coarse, 1, self.threads) if alone else self._glance
+        except RuntimeError as error:
+            reason = str(error).strip().partition("\n")[0][:120]
+            raise ModelFileError(f"{self.path}: OpenVINO cannot read it ({reason}); run it by onnxruntime") from None
+        self.runs_by = f"{OPENVINO} in {self._session.precision}"
 
     def run(
         self, outputs: Sequence[str], image: NDArray[np.uint8], context: NDArray[np.float32]

@@ -108,6 +108,19 @@ def test_providers_that_are_not_here_are_told(tmp_path: Path, monkeypatch: pytes
         check_providers([OPENVINO, "CPUExecutionProvider"])
 
 
+def test_a_graph_that_openvino_cannot_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs `pip install 'spotgrid[openvino]'`")
+    path = write_toy(tmp_path / "toy.onnx")
+    assert OnnxFile(path, providers=[OPENVINO]).runs_by in ("OpenVINO in bf16", "OpenVINO in f32")
+
+    def refuse(self: object, data: bytes) -> None:
+        raise RuntimeError("no such operator\nat node 7")
+
+    monkeypatch.setattr(openvino.Core, "read_model", refuse)
+    with pytest.raises(ModelFileError, match=r"toy.onnx: OpenVINO cannot read it \(no such operator\)"):
+        OnnxFile(path, providers=[OPENVINO])
+
+
 def test_weights_of_8_bits_need_the_same_of_openvino(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino", reason="needs `pip install 'spotgrid[openvino]'`")
     monkeypatch.setattr(onnx_file, "come_out_whole", lambda: False)
