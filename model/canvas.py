@@ -203,7 +203,15 @@ class Patches:
         return self._rows
 
     def forget(self, top: int) -> None:
-        """Nothing is forgotten: few blocks are made."""
+        """Rows above `top` are not looked at closely again. Without a lens few blocks are made, and they stay."""
+        if self._step:
+            gone = [
+                (factor, y, x)
+                for factor, y, x in self._blocks
+                if factor < CANVAS_PX_PER_MM and (y + 1) * self._block_size(factor)[0] <= top
+            ]
+            for key in gone:
+                del self._blocks[key]
 
     def make(self, bottom: int, spread: Spread | None = None) -> None:
         """Tell who watches of the rows above `bottom`; `spread` shares what that takes among threads.

@@ -215,6 +215,20 @@ def test_under_a_lens_nothing_is_rectified_that_nobody_looks_at(monkeypatch: pyt
     assert 0 < sum(made) < width * height / 4
 
 
+def test_what_lies_above_is_forgotten_under_a_lens() -> None:
+    place = table_camera(finer=4).calibration
+    patches = Patches(blotches(2400, 3200, 5), place)
+    height, width = 1200, 1600
+    assert place.canvas_size_px == (width, height)
+    glance = patches.patch(4, (0, height // 4), (0, width // 4))
+    whole = patches.patch(1, (0, height), (0, width))
+    kept = len(patches._blocks)
+    patches.forget(900)
+    assert len(patches._blocks) == kept - 900 // 128 * -(-width // 128)
+    np.testing.assert_array_equal(patches.patch(4, (0, height // 4), (0, width // 4)), glance)
+    np.testing.assert_array_equal(patches.patch(1, (0, height), (0, width)), whole)
+
+
 def test_a_glance_under_a_lens_is_the_mean_of_the_canvas() -> None:
     place = table_camera(finer=4).calibration
     image = np.asarray(cv2.GaussianBlur(blotches(2400, 3200, 5), (0, 0), 12), np.uint8)
