@@ -18,18 +18,20 @@ _STATM: Final = Path("/proc/self/statm")
 
 
 def rss_kib() -> int:
-    """This process's resident memory, KiB; 0 where there is no /proc.
+    """This process's resident memory, KiB; 0 where there is no /proc."""
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024 if _STATM.exists() else 0
 
-    glibc first gives back what it only keeps for later: how much that is depends on where blocks happened to lie, and
-    strays by megabytes.
+
+def settled_kib() -> int:
+    """The same after glibc gave back what it only keeps for later, which strays by megabytes with where blocks lie.
+
+    It holds everything up for as long as the garbage collector takes: half a second in a large process.
     """
-    if not _STATM.exists():
-        return 0
     gc.collect()
-    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if _STATM.exists() else None
     if give_back is not None:
         give_back(0)
-    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    return rss_kib()
 
 
 def slope(values: Sequence[float]) -> float:

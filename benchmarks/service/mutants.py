@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.origin import ROOT
-from benchmarks.service.campaigning import rss_kib, slope, tell
+from benchmarks.service.campaigning import settled_kib, slope, tell
 from inference_service import wire
 from inference_service.proto.spotgrid.v1 import stain_detection_pb2 as pb
 from tests.inference_service.kit import Served, picture, serving
@@ -83,7 +83,7 @@ class Fed:
         if status not in allowed or (status not in FINE and len(told) <= _TOLD):
             self.wrong.append(f"mutant {number}: {status} {told[:200]}")
         if number % STEP == 0:
-            self.memory_kib.append(rss_kib())
+            self.memory_kib.append(settled_kib())
 
     @property
     def refused(self) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.origin import ROOT
-from benchmarks.service.campaigning import rss_kib, slope, tell
+from benchmarks.service.campaigning import settled_kib, slope, tell
 from tests.inference_service.kit import Served, serving
 from tests.model.toy_onnx import write_toy
 
@@ -84,7 +84,7 @@ async def swap_under_load(served: Served, swaps: int) -> Swapped:
         for number in range(swaps):
             await _swap(served, ("two", "one")[number % 2], found)
             await _answered(found, callers)
-            found.memory_kib.append(rss_kib())
+            found.memory_kib.append(settled_kib())
     finally:
         over.set()
         await asyncio.gather(*callers)

@@ -63,7 +63,7 @@ def test_the_plan_measures_every_share_once_and_other_sizes_with_the_usual_one()
     assert {row[1] for row in plan if row[0] == "12" and row[3] == "everywhere"} == {1}
     assert {row[1] for row in plan if row[0] == "50"} == {1}
     assert {row[1] for row in plan if row[0] == "12" and row[3] == "detect_int8"} == {0, 1, 3, 10, 30, 100}
-    assert {row[3] for row in plan if row[0] == "50"} == {"decode", "detect", "detect_int8"}
+    assert {row[3] for row in plan if row[0] == "50"} == {"decode", "detect", "detect_int8", "detect_openvino"}
     small = measure.parser().parse_args(["--sizes", "2", "--stained", "3", "--threads", "1", "--subjects", "scan"])
     assert list(measure.plan(small)) == [("2", 3, 1, "scan")]
 
@@ -75,6 +75,15 @@ def test_int8_is_left_out_where_it_would_be_wrong(
     args = measure.parser().parse_args(["--sizes", "2", "--threads", "1", "--subjects", "detect_int8"])
     assert list(measure.rows(args, tmp_path)) == []
     assert "no VNNI" in capsys.readouterr().err
+
+
+def test_openvino_is_left_out_where_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(measure, "available_providers", lambda: ["CPUExecutionProvider"])
+    args = measure.parser().parse_args(["--sizes", "2", "--threads", "1", "--subjects", "detect_openvino"])
+    assert list(measure.rows(args, tmp_path)) == []
+    assert "OpenVINO is not installed" in capsys.readouterr().err
 
 
 def test_runs_end_with_the_time_that_they_are_given() -> None:
