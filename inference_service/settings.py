@@ -138,7 +138,8 @@ class Settings(BaseSettings):
             raise ValueError("models names files of models_dir, which is not set")
         if self.warm_px[0] * self.warm_px[1] > self.max_pixels:
             raise ValueError("warm_px has more pixels than max_pixels allows")
-        check_providers(self.used_providers)
+        if self.providers:  # only then: it loads onnxruntime
+            check_providers(self.providers)
         if not 1 <= self.ray_replicas[0] <= self.ray_replicas[1] <= 128:
             raise ValueError(f"ray_replicas is {list(self.ray_replicas)}; give the fewest and the most, 1 to 128")
         for name in ("tls_cert", "tls_key", "tls_client_ca", "model_path"):

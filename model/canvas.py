@@ -244,12 +244,9 @@ class Patches:
     def _block(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
         key = (factor, y, x)
         if key not in self._blocks:
-            glanced = self._step and factor == CANVAS_PX_PER_MM
-            self._blocks[key] = self._sampled(factor, y, x) if factor == 1 or glanced else self._smaller(factor, y, x)
+            sampled = factor == 1 or (self._step and factor == CANVAS_PX_PER_MM)
+            self._blocks[key] = self._sampled(factor, y, x) if sampled else _reduced(self._block(1, y, x), factor)
         return self._blocks[key]
-
-    def _smaller(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
-        return _reduced(self._block(1, y, x), factor)
 
     def _sampled(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
         high, wide = self._block_size(factor)

@@ -80,11 +80,8 @@ def rows(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """One row for each place of the plan, then the rivals'."""
     picture, path, made = None, folder / "none.jpg", None
     for size, percent, threads, subject in plan(args):
-        if subject == "detect_int8" and not come_out_whole():
-            print("detect_int8: not measured, this processor has no VNNI", file=sys.stderr)
-            continue
-        if subject == "detect_openvino" and OPENVINO not in available_providers():
-            print("detect_openvino: not measured, OpenVINO is not installed", file=sys.stderr)
+        if lacking := _lacking(subject):
+            print(f"{subject}: not measured, {lacking}", file=sys.stderr)
             continue
         if made != (size, percent):
             picture, path, made = (
@@ -97,6 +94,15 @@ def rows(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
         yield _row(subject, picture, path, threads, args) | {"stained_percent": percent}
     if args.rivals is not None:
         yield from _rivals(args, folder)
+
+
+def _lacking(subject: str) -> str:
+    """What a subject needs and is not here, empty where nothing is missing."""
+    if subject == "detect_int8" and not come_out_whole():
+        return "this processor has no VNNI"
+    if subject == "detect_openvino" and OPENVINO not in available_providers():
+        return "OpenVINO is not installed"
+    return ""
 
 
 def _rivals(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:

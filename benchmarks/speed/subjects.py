@@ -30,7 +30,6 @@ from model.picture import read_picture
 from model.providers import OPENVINO
 
 STRIP_PX: Final = 256
-INT8: Final = "spotgrid-s-int8"
 
 _LEAST: Final = 2
 
@@ -46,27 +45,9 @@ def decode(data: bytes, threads: int) -> Work:
     return work
 
 
-def detect(data: bytes, threads: int) -> Work:
-    """From bytes to a map."""
-    detector = Detector(threads=threads)
-    return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
-
-
-def detect_int8(data: bytes, threads: int) -> Work:
-    """The same by the file in int8."""
-    detector = Detector(INT8, threads=threads)
-    return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
-
-
-def detect_openvino(data: bytes, threads: int) -> Work:
-    """The same, the network run by OpenVINO."""
-    detector = Detector(threads=threads, providers=[OPENVINO])
-    return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
-
-
-def everywhere(data: bytes, threads: int) -> Work:
-    """The same without screening: a close look at every place."""
-    detector = Detector(threads=threads, screening=False)
+def detect(data: bytes, threads: int, **how: Any) -> Work:
+    """From bytes to a map; `how`: what else `Detector` is told."""
+    detector = Detector(threads=threads, **how)
     return lambda: detector.detect(read_picture(data), mm_per_px=MM_PER_PX)
 
 
@@ -109,9 +90,9 @@ def endless(times: int, data: bytes, threads: int) -> Work:
 SUBJECTS: Final[dict[str, Callable[[bytes, int], Work]]] = {
     "decode": decode,
     "detect": detect,
-    "detect_int8": detect_int8,
-    "detect_openvino": detect_openvino,
-    "everywhere": everywhere,
+    "detect_int8": partial(detect, model_path="spotgrid-s-int8"),
+    "detect_openvino": partial(detect, providers=[OPENVINO]),
+    "everywhere": partial(detect, screening=False),  # a close look at every place
     "recheck": recheck,
     "scan": scan,
     "endless": partial(endless, 10),

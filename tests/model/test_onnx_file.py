@@ -63,7 +63,7 @@ def test_a_network_that_comes_with_spotgrid_is_known_by_its_name(
     assert Detector("spotgrid-s").info.name == "toy", "a file of that name goes first"
 
 
-def test_openvino_says_what_onnxruntime_says(tmp_path: Path) -> None:
+def test_openvino_says_what_onnxruntime_says() -> None:
     """To what bfloat16 rounds off, where the processor has it."""
     pytest.importorskip("openvino", reason="needs `pip install 'spotgrid[openvino]'`")
     canvas = np.full((600, 1000, 3), 215, np.uint8)
