@@ -6,8 +6,10 @@ canvas that the whole picture makes, bit for bit.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any, Final
 
 import cv2
@@ -168,6 +170,7 @@ class Patches:
 
     Without a lens these are the very pixels of `Canvas`. Under a lens nothing is rectified that nobody looks at: the
     canvas at 1 px/mm is then read straight from the picture (see `glance_step`), and not the mean of its finer pixels.
+    Threads that ask for the same pixels at once make them once.
 
     Args:
         image: uint8 (H, W, 3).
@@ -184,7 +187,8 @@ class Patches:
         self._step = glance_step(place)
         self._small = np.asarray(averaged(image, self._step), np.uint8) if self._step else image
         self._told = 0
-        self._blocks: dict[tuple[int, int, int], NDArray[np.uint8]] = {}
+        self._blocks: dict[tuple[int, int, int], Future[NDArray[np.uint8]]] = {}
+        self._blocks_lock = threading.Lock()
 
     def patch(self, factor: int, rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.uint8]:
         """Rows and columns (first, end) of the plane reduced by `factor`, all in it: uint8 (h, w, 3)."""
@@ -205,18 +209,19 @@ class Patches:
     def forget(self, top: int) -> None:
         """Rows above `top` are not looked at closely again. Without a lens few blocks are made, and they stay."""
         if self._step:
-            gone = [
-                (factor, y, x)
-                for factor, y, x in self._blocks
-                if factor < CANVAS_PX_PER_MM and (y + 1) * self._block_size(factor)[0] <= top
-            ]
-            for key in gone:
-                del self._blocks[key]
+            with self._blocks_lock:
+                gone = [
+                    (factor, y, x)
+                    for factor, y, x in self._blocks
+                    if factor < CANVAS_PX_PER_MM and (y + 1) * self._block_size(factor)[0] <= top
+                ]
+                for key in gone:
+                    del self._blocks[key]
 
     def make(self, bottom: int, spread: Spread | None = None) -> None:
         """Tell who watches of the rows above `bottom`; `spread` shares what that takes among threads.
 
-        Other blocks are made where they are asked for; two threads may make the same one, which changes nothing.
+        Other blocks are made where they are asked for.
         """
         if self.watch is None:
             return
@@ -243,10 +248,21 @@ class Patches:
 
     def _block(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
         key = (factor, y, x)
-        if key not in self._blocks:
-            sampled = factor == 1 or (self._step and factor == CANVAS_PX_PER_MM)
-            self._blocks[key] = self._sampled(factor, y, x) if sampled else _reduced(self._block(1, y, x), factor)
-        return self._blocks[key]
+        with self._blocks_lock:
+            block = self._blocks.get(key)
+            first = block is None
+            if block is None:
+                block = self._blocks[key] = Future()
+        if first:
+            try:
+                block.set_result(self._made(factor, y, x))
+            except BaseException as error:
+                block.set_exception(error)  # whoever waits for it is told, too
+        return block.result()
+
+    def _made(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
+        sampled = factor == 1 or (self._step and factor == CANVAS_PX_PER_MM)
+        return self._sampled(factor, y, x) if sampled else _reduced(self._block(1, y, x), factor)
 
     def _sampled(self, factor: int, y: int, x: int) -> NDArray[np.uint8]:
         high, wide = self._block_size(factor)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +203,10 @@ def test_under_a_lens_nothing_is_rectified_that_nobody_looks_at(monkeypatch: pyt
     clean = np.full((2400, 3200, 3), 205, dtype=np.uint8)
     spotted = clean.copy()
     cv2.circle(spotted, (1500, 1100), 60, (110, 60, 40), -1)
-    made: list[int] = []
+    made: list[tuple[int, int, int, int]] = []
 
     def counted(rows: NDArray[np.uint8], first: int, place: Calibration, region: tuple[int, int, int, int]) -> Any:
-        made.append(region[2] * region[3])
+        made.append(region)
         return rectify_rows(rows, first, place, region)
 
     monkeypatch.setattr(canvas_module, "rectify_rows", counted)
@@ -212,7 +215,41 @@ def test_under_a_lens_nothing_is_rectified_that_nobody_looks_at(monkeypatch: pyt
     assert made == []
     found = detector.detect(spotted, calibration=place)
     assert len(found) > 0
-    assert 0 < sum(made) < width * height / 4
+    assert 0 < sum(w * h for _, _, w, h in made) < width * height / 4
+    assert len(set(made)) == len(made), "nothing is rectified twice, however many threads ask for it"
+
+
+def test_threads_that_ask_for_the_same_pixels_make_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = table_camera(finer=4).calibration
+    patches = Patches(blotches(2400, 3200, 5), place)
+    asked, made = threading.Barrier(8), []
+
+    def slowly(rows: NDArray[np.uint8], first: int, place: Calibration, region: tuple[int, int, int, int]) -> Any:
+        made.append(region)
+        time.sleep(0.05)
+        return rectify_rows(rows, first, place, region)
+
+    def ask(_: int) -> NDArray[np.uint8]:
+        asked.wait(10)
+        return patches.patch(1, (0, 128), (0, 256))
+
+    monkeypatch.setattr(canvas_module, "rectify_rows", slowly)
+    with ThreadPoolExecutor(8) as threads:
+        given = list(threads.map(ask, range(8)))
+    assert len(made) == 2
+    assert all(np.array_equal(part, given[0]) for part in given)
+
+
+def test_threads_that_wait_for_pixels_are_told_why_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    patches = Patches(blotches(2400, 3200, 5), table_camera(finer=4).calibration)
+
+    def fail(*_: Any) -> Any:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(canvas_module, "rectify_rows", fail)
+    for _ in range(2):
+        with pytest.raises(MemoryError, match="no room"):
+            patches.patch(1, (0, 128), (0, 128))
 
 
 def test_what_lies_above_is_forgotten_under_a_lens() -> None:
