@@ -9,7 +9,7 @@ photos of clean garments that the network was not trained on (`training.clean`).
 itself and the worst one counts. Writes calibration.json into the run, which the next export takes up, and
 operating.json, the curve of recall against false cells per m². Prices and the stain prior are inputs of `savings`.
 A run that has a verifier (`training.verifier`) keeps its cell head; the verifier's log odds are scaled to probabilities
-and the thresholds are chosen on what it says; --keep and --minutes have no say then.
+and the thresholds are chosen on what it says. That keeps nothing: --keep and --minutes are refused then.
 --keep stores what the network said: another call with other prices takes seconds, one that --minutes cut short goes on.
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -272,7 +273,7 @@ def look(
     wanted = {"stained": args.limit, **{name: count for name, (_, count) in bare.items()}}
     left = {name: count for name, count in wanted.items() if count}
     bar = tqdm(total=sum(left.values()), disable=not sys.stderr.isatty())
-    end = time.monotonic() + 60 * args.minutes
+    end = math.inf if args.minutes is None else time.monotonic() + 60 * args.minutes
     while left and (time.monotonic() < end or not collected.truths):
         name = max(left, key=lambda name: left[name] / wanted[name])
         if name == "stained" and (scene := next(stained, None)) is not None:
@@ -340,6 +341,8 @@ def run(args: argparse.Namespace) -> int:
         found = load_verifier(checkpoint.parent)
         if found is None:
             calibration, curve = _by_head(args, checkpoint, data, prices)
+        elif args.keep is not None or args.minutes is not None:
+            raise ValueError(f"{checkpoint.parent} has a verifier: leave --keep and --minutes out")
         else:
             calibration, curve = _by_verifier(args, checkpoint, data, prices, *found)
         if args.outline is not None:
@@ -367,7 +370,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--clean", type=int, default=50, metavar="N", help="scenes of clean garments, and twice as many prints")
     add("--photos", type=int, default=150, metavar="N", help="at most N clean photos (default 150); 0 = none")
     add("--window", type=float, default=250.0, metavar="MM", help="side of the square seen of each photo (default 250)")
-    add("--minutes", type=float, default=1e6, help="look no longer than so; --keep lets another call go on from there")
+    add("--minutes", type=float, help="look no longer than so; --keep lets another call go on from there")
     add("--threads", type=int, metavar="N", help="CPU threads (default: every usable one)")
     add(
         "--outline",

@@ -167,9 +167,10 @@ def slim(path: Path, out: Path, views: int = 1, beside: Sequence[Path] = ()) -> 
         beside: checkpoints of networks that look with it, see `model.network.Together`.
 
     Raises:
-        ValueError: not checkpoints, or not of one network.
+        ValueError: not checkpoints, not of one network, or `beside` with one that has others beside it.
     """
-    data, others = read(path), [read(other)["ema"] for other in beside]
+    data = _read_one(path) if beside else read(path)
+    others = [_read_one(other)["ema"] for other in beside]
     for other, weights in zip(beside, others, strict=True):
         _check_same(path, other, data["ema"], weights)
     kept: dict[str, Any] = {key: data[key] for key in _KEPT if key in data}
@@ -180,6 +181,14 @@ def slim(path: Path, out: Path, views: int = 1, beside: Sequence[Path] = ()) -> 
         kept |= {"beside": others, "beside_sha256": origin}
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(kept | {"config": without_folders(data["config"]), "views": views}, out)
+
+
+def _read_one(path: Path) -> dict[str, Any]:
+    """A checkpoint of one network: of several side by side, all but the first would be forgotten."""
+    data = read(path)
+    if others := len(data.get("beside", ())):
+        raise ValueError(f"{path} holds {1 + others} networks side by side; give the checkpoints that it was made of")
+    return data
 
 
 def _check_same(path: Path, other: Path, own: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
@@ -195,12 +204,13 @@ def mean_of(path: Path, other: Path, out: Path, share: float = 0.5) -> None:
         share: of `other`, 0 to 1.
 
     Raises:
-        ValueError: not checkpoints of one network, or no such share.
+        ValueError: not checkpoints of one network, one of several side by side, or no such share.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"--share is {share:g}; it must be 0 to 1")
+    _read_one(path)
     slim(path, out)
-    data, weights = read(out), read(other)["ema"]
+    data, weights = read(out), _read_one(other)["ema"]
     own = data["ema"]
     _check_same(path, other, own, weights)
     mean = {key: value.lerp(weights[key], share) if value.is_floating_point() else value for key, value in own.items()}

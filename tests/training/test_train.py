@@ -204,6 +204,17 @@ def test_the_mean_of_a_run_and_of_what_it_became_lies_half_way(tiny_run: Path, t
     assert checkpoint_main([one, str(tmp_path / "mean.pt"), "--mean-with", other]) == 1
 
 
+@pytest.mark.parametrize("option", ["--mean-with", "--beside"])
+def test_of_networks_side_by_side_none_is_lost_on_the_quiet(
+    tiny_run: Path, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone, both, out = str(tiny_run / "last.pt"), str(tmp_path / "both.pt"), tmp_path / "out.pt"
+    assert checkpoint_main([alone, both, "--beside", alone]) == 0
+    for one, other in ((both, alone), (alone, both)):
+        assert checkpoint_main([one, str(out), option, other]) == 1
+        assert "2 networks side by side" in capsys.readouterr().err
+
+
 def test_a_mean_has_shares_and_names_its_parents(
     tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

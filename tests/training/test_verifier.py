@@ -173,6 +173,16 @@ def test_it_travels_in_the_model_file(tiny_run: Path, tmp_path: Path) -> None:
         load_verifier(run)
 
 
+@pytest.mark.parametrize("option", [("--keep", "kept"), ("--minutes", "3")])
+def test_what_a_verifier_makes_idle_is_refused(
+    option: tuple[str, str], tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "last.pt").write_bytes((tiny_run / "last.pt").read_bytes())
+    save_verifier(fit(cells(300, 2), epochs=1, members=1), {"epochs": 1}, tmp_path)
+    assert calibrate.main(["--run", str(tmp_path), "--data", str(tmp_path), *option]) == 1
+    assert "leave --keep and --minutes out" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_commands_teach_a_run_and_choose_its_thresholds(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
