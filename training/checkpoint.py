@@ -208,11 +208,11 @@ def mean_of(path: Path, other: Path, out: Path, share: float = 0.5) -> None:
     """
     if not 0 <= share <= 1:
         raise ValueError(f"--share is {share:g}; it must be 0 to 1")
-    _read_one(path)
+    weights = _read_one(other)["ema"]
+    _check_same(path, other, _read_one(path)["ema"], weights)
     slim(path, out)
-    data, weights = read(out), _read_one(other)["ema"]
+    data = read(out)
     own = data["ema"]
-    _check_same(path, other, own, weights)
     mean = {key: value.lerp(weights[key], share) if value.is_floating_point() else value for key, value in own.items()}
     parents = [
         {"checkpoint_sha256": hashlib.sha256(one.read_bytes()).hexdigest(), "share": of}

@@ -201,7 +201,8 @@ def test_the_mean_of_a_run_and_of_what_it_became_lies_half_way(tiny_run: Path, t
     assert checkpoint_main([one, str(tmp_path / "mean.pt"), "--mean-with", other]) == 0
     torch.testing.assert_close(read(tmp_path / "mean.pt")["ema"][key], data["ema"][key] + 1.0)
     torch.save(data | {"ema": {key: data["ema"][key]}}, other)
-    assert checkpoint_main([one, str(tmp_path / "mean.pt"), "--mean-with", other]) == 1
+    assert checkpoint_main([one, str(tmp_path / "none.pt"), "--mean-with", other]) == 1
+    assert not (tmp_path / "none.pt").exists()
 
 
 @pytest.mark.parametrize("option", ["--mean-with", "--beside"])
@@ -213,6 +214,7 @@ def test_of_networks_side_by_side_none_is_lost_on_the_quiet(
     for one, other in ((both, alone), (alone, both)):
         assert checkpoint_main([one, str(out), option, other]) == 1
         assert "2 networks side by side" in capsys.readouterr().err
+        assert not out.exists(), "a first network alone is no mean of two"
 
 
 def test_a_mean_has_shares_and_names_its_parents(
