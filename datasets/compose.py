@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasets import camera as cam
 from datasets import cloth as fabric
 from datasets import prints
+from datasets.hands import hands
 from datasets.light import light_field
 from datasets.noise import F32, log_uniform
 from datasets.pictures import Pool
@@ -40,6 +42,7 @@ class Recipe:
     printed_share: float = 0.5
     sewn_share: float = 0.3
     table_share: float = 0.2
+    hand_share: float = 0.0  # scenes into which a hand reaches
     held_out: bool = False  # True: only in the test set, may use the weaves and prints kept for it
     min_delta_e: float = 2.5  # redraw a stain fainter than this (up to six times)
     grey_cameras: bool = True
@@ -64,9 +67,31 @@ def render_scene(recipe: Recipe, pool: Pool, seed: int, optics: Mapping[str, Opt
     Returns:
         A `Scene` of ceil(size_mm / 10) cells a side.
     """
+    return _render(recipe, pool, seed, optics)[0]
+
+
+def render_with_clean_takes(
+    recipe: Recipe, pool: Pool, seed: int, takes: int
+) -> tuple[Scene, tuple[NDArray[np.uint8], ...]]:
+    """The scene of `render_scene`, and what nobody has in practice: its garment before it was stained.
+
+    Returns:
+        The scene, and `takes` pictures uint8 (H, W, 3) of the clean garment in the same place, light and camera. Noise
+        is drawn anew for each.
+    """
+    scene, expose_clean = _render(recipe, pool, seed, OPTICS)
+    return scene, tuple(expose_clean() for _ in range(takes))
+
+
+def _render(
+    recipe: Recipe, pool: Pool, seed: int, optics: Mapping[str, Optics]
+) -> tuple[Scene, Callable[[], NDArray[np.uint8]]]:
+    """The scene, and what takes the clean garment's picture."""
     rng = np.random.Generator(np.random.PCG64(seed))
     side = -(-recipe.size_mm // 10) * 10 * MM
     ground = _garment(rng, recipe, pool, side)
+    if recipe.hand_share and rng.random() < recipe.hand_share:
+        ground = _held(rng, ground)
     clean, notes = ground.linear, ground.notes
     factor, added = light_field(rng, side, side, natural=notes["cloth"] in ("garment", "rig", "grey"))
     shot = _camera(rng, recipe, ground.taken_mm_per_px)
@@ -82,18 +107,26 @@ def render_scene(recipe: Recipe, pool: Pool, seed: int, optics: Mapping[str, Opt
     notes |= {"split": pool.split, "seed": seed, "camera": asdict(shot)}
     if own := {source: asdict(one) for source, one in optics.items() if one != OPTICS[source]}:
         notes["optics"] = own
-    return Scene(image, truth.coverage, truth.stain_id, truth.source, truth.fringe, tuple(truth.stains), notes)
+    scene = Scene(image, truth.coverage, truth.stain_id, truth.source, truth.fringe, tuple(truth.stains), notes)
+    return scene, lambda: cam.expose(rng, clean * factor + added, shot)
 
 
 @dataclass(frozen=True)
 class _Ground:
-    """The clean garment, before any stain."""
+    """The clean garment, before any stain, and what lies on it."""
 
     linear: F32  # (side, side, 3) reflectance
     notes: dict[str, Any]
     mask: F32 | None = None  # (side, side) 1 on the garment; None = everywhere
     taken_mm_per_px: float | None = None  # scale of a real picture
     middle: tuple[float, float, float] | None = None  # of a photographed garment: canvas px (y, x, spread)
+
+
+def _held(rng: np.random.Generator, ground: _Ground) -> _Ground:
+    """The garment with hands on it; nothing is spilt on these."""
+    linear, left = hands(rng, ground.linear)
+    mask = left if ground.mask is None else ground.mask * left
+    return replace(ground, linear=linear, mask=mask, notes=ground.notes | {"hand": True})
 
 
 def _garment(rng: np.random.Generator, recipe: Recipe, pool: Pool, side: int) -> _Ground:

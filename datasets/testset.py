@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
-from datasets.compose import Recipe, render_scene
+from datasets.compose import Recipe, render_scene, render_with_clean_takes
 from datasets.pictures import KINDS, Pool
 from datasets.scene import Scene, load, save
 
@@ -83,6 +85,26 @@ def iter_scenes(
         ValueError: a part needs pictures that are not there.
     """
     pool = Pool(data_root, "test")
+    for part, index, seed in _places(spec, pool, share):
+        scene = _scene(spec, part, seed, index, pool, cache)
+        yield replace(scene, meta=scene.meta | {"part": part.name, "index": index})
+
+
+def iter_with_clean_takes(
+    spec: TestsetSpec, data_root: Path | None, takes: int, *, share: float = 1.0
+) -> Iterator[tuple[Scene, tuple[NDArray[np.uint8], ...]]]:
+    """`iter_scenes`, and with each scene `takes` pictures of its garment before it was stained.
+
+    Arguments and errors as there; see `datasets.compose.render_with_clean_takes`.
+    """
+    pool = Pool(data_root, "test")
+    for part, index, seed in _places(spec, pool, share):
+        scene, clean = render_with_clean_takes(part.recipe, pool, seed, takes)
+        yield replace(scene, meta=scene.meta | {"part": part.name, "index": index}), clean
+
+
+def _places(spec: TestsetSpec, pool: Pool, share: float) -> Iterator[tuple[Part, int, int]]:
+    """Each scene's part, its number there, and its seed."""
     for number, part in enumerate(spec.parts):
         wanted = [k for k, v in part.recipe.pictures.items() if v > 0]
         if missing := [k for k in wanted if k not in pool.kinds()]:
@@ -91,8 +113,7 @@ def iter_scenes(
                 "give the data folder, see docs/data.md"
             )
         for index in range(max(1, round(part.scenes * share))):
-            scene = _scene(spec, part, _SEED + (spec.seed << 24) + (number << 16) + index, index, pool, cache)
-            yield replace(scene, meta=scene.meta | {"part": part.name, "index": index})
+            yield part, index, _SEED + (spec.seed << 24) + (number << 16) + index
 
 
 def _scene(spec: TestsetSpec, part: Part, seed: int, index: int, pool: Pool, cache: Path | None) -> Scene:

@@ -42,11 +42,14 @@ class SceneViews(Dataset[dict[str, Tensor]]):
         image{level}: (k, 3, crop, crop) uint8; truth{level}: (k, crop/4, crop/4) float32 coverage;
         valid{level}: (k, crop/4, crop/4) float32, 0 where truth cannot be told; chemistry{level}: int64, -1 = none;
         emphasis{level}: float32, how much a stained mm² counts; weight{level}: float32, weight of the chemistry loss;
-        at2, at1: (k, 2) int64, offsets of the crop's context in the coarser level's features; clean: () bool.
+        at2, at1: (k, 2) int64, offsets of the crop's context in the coarser level's features; clean: () bool;
+        anew: () bool, whether the scene's notes say `anew`: that a teacher's answer does not stand for its truth.
     """
 
-    def __init__(self, folder: Path, crop: int = 256, close: int = 2, taken_again: float = 1.0) -> None:
-        self.folder, self.crop, self.close, self.taken_again = folder, crop, close, taken_again
+    def __init__(
+        self, folder: Path, crop: int = 256, close: int = 2, taken_again: float = 1.0, anew: str = "hand"
+    ) -> None:
+        self.folder, self.crop, self.close, self.taken_again, self.anew = folder, crop, close, taken_again, anew
 
     def __getitem__(self, key: tuple[str, int]) -> dict[str, Tensor]:
         name, seed = key
@@ -62,7 +65,10 @@ class SceneViews(Dataset[dict[str, Tensor]]):
         image4, image2 = reduce(scene.image, 4), reduce(scene.image, 2)
         # each scene is somewhat larger than 4 crops a side: the coarse view takes the part round the middle crop
         top4, left4 = (_start(m // 2, self.crop, image4.shape[i]) for i, m in enumerate(views.middle))
-        item: dict[str, Tensor] = {"clean": torch.tensor(not scene.stains)}
+        item: dict[str, Tensor] = {
+            "clean": torch.tensor(not scene.stains),
+            "anew": torch.tensor(bool(scene.meta.get(self.anew))),
+        }
         item |= self._level(scene, image4, 4, [(top4, left4)])
         item |= self._level(scene, image2, 2, [views.middle])
         item |= self._level(scene, scene.image, 1, list(views.close))

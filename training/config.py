@@ -29,6 +29,8 @@ class Config:
     pretrained: bool = option(True, "", "start the default encoder from ImageNet weights, which a package holds")
     encoder_weights: str = option("", "file", "timm's weights of another encoder, .pt or .safetensors; empty = random")
     init: str = option("", "file", "checkpoint to start the weights from (not the optimiser); empty = none")
+    teacher: str = option("", "file", "checkpoint whose answers are kept on all scenes but those `anew`; empty = none")
+    anew: str = option("hand", "note", "of scenes that are learnt by their truth although there is a teacher")
     frozen: str = option(
         "conv_stem bn1 blocks.0 blocks.1", "names", "parts of the encoder that stay as they are: half a step's time"
     )
@@ -54,6 +56,7 @@ class Config:
     hardest: float = option(0.1, "weight", "of the hardest one percent of clean mm²")
     dice: float = option(0.5, "weight", "of the dice loss")
     chemistry: float = option(0.3, "weight", "of the chemistry loss")
+    kept: float = option(1.0, "weight", "of the teacher's answers, on the scenes where they are kept")
     precision: str = option("fp32", "", "or bf16: half the time where the processor multiplies it itself")
     device: str = option("auto", "", "cpu, cuda, cuda:1 or auto: a GPU for each process where there are some")
     threads: int = option(1, "threads", "of torch, in each process")

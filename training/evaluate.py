@@ -109,6 +109,8 @@ def kinds_of(meta: Mapping[str, Any]) -> dict[str, str]:
         marks = [mark for mark, key in (("printed", "print"), ("sewn on", "sewn")) if meta.get(key)]
         ground = "rendered cloth" if meta["cloth"] == "procedural" else f"photo: {meta['cloth']}"
         kinds["cloth"] = ", ".join([ground, *marks])
+    if meta.get("hand"):
+        kinds["beside"] = "a hand on it"
     return kinds
 
 

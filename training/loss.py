@@ -5,6 +5,8 @@ Under torchrun every sum runs over all processes' scenes: see training/parallel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,6 +15,7 @@ from training.config import Config
 from training.parallel import mean_of_highest, world_sum
 
 HARDEST = 0.01  # share of the mm² that the hardest clean ones are
+DECIDED = (-7.0, 9.0)  # stain logits beyond are as good as certain
 
 
 def stain_loss(logit: Tensor, truth: Tensor, valid: Tensor, emphasis: Tensor, config: Config) -> Tensor:
@@ -31,6 +34,38 @@ def stain_loss(logit: Tensor, truth: Tensor, valid: Tensor, emphasis: Tensor, co
     bce = crossed / weights.clamp_min(1.0)
     dice = 1.0 - (2.0 * overlap + 1.0) / (found + there + 1.0)
     return config.bce * bce + config.hardest * hardest + config.dice * dice
+
+
+def kept_loss(said: Sequence[Tensor], told: Sequence[Tensor], kept: Tensor) -> Tensor:
+    """How far a network strays from what its teacher says of pictures that it is not to learn anew (Li and Hoiem, 2017,
+    "Learning without forgetting").
+
+    Stain logits by their distance, those that decide nothing cut; chemistry by Kullback and Leibler's divergence where
+    the teacher sees a stain; features in deviations of the teacher's: the next look and the screen live by them.
+
+    Args:
+        said, told: of network and teacher, stain logit (N, 1, h, w), chemistry logits (N, 6, h, w) and features
+            (N, c, h, w).
+        kept: bool (N,), whose answers are kept.
+    """
+    weight = kept.float().view(-1, 1, 1)
+    stain, goal = (one[0][:, 0].clamp(*DECIDED) for one in (said, told))
+    off = F.smooth_l1_loss(stain, goal, reduction="none")
+    seen = torch.sigmoid(goal)
+    theirs, ours = (torch.log_softmax(one[1], dim=1) for one in (told, said))
+    named = (theirs.exp() * (theirs - ours)).sum(dim=1)
+    spread = told[2].var(dim=(0, 2, 3), keepdim=True) + 1e-4
+    strayed = ((said[2] - told[2]) ** 2 / spread).mean(dim=1)
+    area = weight * torch.ones_like(off)
+    sums = [
+        (off * weight).sum(),
+        (strayed * weight).sum(),
+        area.sum(),
+        (named * seen * weight).sum(),
+        (seen * weight).sum(),
+    ]
+    off_sum, strayed_sum, whole, named_sum, stained = world_sum(torch.stack(sums)).unbind()
+    return (off_sum + strayed_sum) / whole.clamp_min(1.0) + named_sum / stained.clamp_min(1.0)
 
 
 def chemistry_loss(logits: Tensor, chemistry: Tensor, weight: Tensor) -> Tensor:

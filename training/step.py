@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from model.network import CONTEXT, look_at
 from training.checkpoint import State, update_ema
 from training.config import Config
-from training.loss import chemistry_loss, stain_loss
+from training.loss import chemistry_loss, kept_loss, stain_loss
 from training.parallel import World, add_up_gradients
 
 LEVEL_WEIGHTS = {4: 0.35, 2: 0.5, 1: 1.0}
@@ -33,23 +33,39 @@ def context_for(features: Tensor, at: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def losses(network: nn.Module, batch: Batch, config: Config, told: dict[int, bool]) -> tuple[Tensor, Batch, Tensor]:
+def losses(
+    network: nn.Module, batch: Batch, config: Config, told: dict[int, bool], teacher: nn.Module | None = None
+) -> tuple[Tensor, Batch, Tensor]:
     """Total loss, its parts, and the close crops' stain probabilities (B, k * h * w) without gradient.
 
-    told: of levels 2 and 1, whether they hear the coarser one.
+    Args:
+        told: of levels 2 and 1, whether they hear the coarser one.
+        teacher: whose answers stand for the truth, but in scenes that are to be learnt `anew`; None = nobody's.
     """
+    anew = batch["anew"] if teacher is not None else torch.ones_like(batch["anew"])
     scenes, side = batch["image4"].shape[0], config.crop // 8
     context = torch.zeros(scenes, CONTEXT, side, side, device=batch["image4"].device)
     total, parts = torch.zeros((), device=context.device), Batch()
-    stain = features = context
+    heard = context
+    stain = features = taught = context
     for level in (4, 2, 1):
         if level != 4:
             context = context_for(features, batch[f"at{level}"]) * told[level]
-        stain, chemistry, features = (t.float() for t in look_at(network, level == 1)(prepare(batch, level), context))
-        truth, valid = batch[f"truth{level}"].flatten(0, 1), batch[f"valid{level}"].flatten(0, 1)
+        image, each = prepare(batch, level), anew.repeat_interleave(batch[f"image{level}"].shape[1])
+        stain, chemistry, features = (t.float() for t in look_at(network, level == 1)(image, context))
+        if teacher is not None:
+            with torch.no_grad():
+                heard = context_for(taught, batch[f"at{level}"]) * told[level] if level != 4 else heard
+                answer = [t.float() for t in look_at(teacher, level == 1)(image, heard)]
+            taught = answer[2]
+            parts[f"kept{level}"] = kept_loss((stain, chemistry, features), answer, ~each)
+            total = total + config.kept * LEVEL_WEIGHTS[level] * parts[f"kept{level}"]
+        truth = batch[f"truth{level}"].flatten(0, 1)
+        valid = batch[f"valid{level}"].flatten(0, 1) * each.view(-1, 1, 1)
         emphasis = batch[f"emphasis{level}"].flatten(0, 1)
         parts[f"stain{level}"] = stain_loss(stain[:, 0], truth, valid, emphasis, config)
-        kind, weight = batch[f"chemistry{level}"].flatten(0, 1), batch[f"weight{level}"].flatten(0, 1)
+        kind = batch[f"chemistry{level}"].flatten(0, 1)
+        weight = batch[f"weight{level}"].flatten(0, 1) * each.view(-1, 1, 1)
         parts[f"chemistry{level}"] = chemistry_loss(chemistry, kind, weight)
         total = total + LEVEL_WEIGHTS[level] * (parts[f"stain{level}"] + config.chemistry * parts[f"chemistry{level}"])
     return total, parts, torch.sigmoid(stain[:, 0].detach()).view(scenes, -1)
@@ -85,7 +101,7 @@ def random_of_step(step: int, config: Config, rank: int) -> dict[int, bool]:
 
 
 def train_step(
-    state: State, batch: Batch, config: Config, world: World | None = None
+    state: State, batch: Batch, config: Config, world: World | None = None, teacher: nn.Module | None = None
 ) -> tuple[dict[str, float], Tensor]:
     """One optimiser step; returns the losses and each scene's highest close-up probability, (B,).
 
@@ -100,7 +116,7 @@ def train_step(
     figures, loudness = Batch(), list[Tensor]()
     for part in split(batch, config.accumulate):
         with torch.autocast(world.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            total, parts, probability = losses(state.network, part, config, told)
+            total, parts, probability = losses(state.network, part, config, told, teacher)
         (total / config.accumulate).backward()  # type: ignore[no-untyped-call]
         for key, value in ({"loss": total} | parts).items():
             figures[key] = figures.get(key, torch.zeros_like(total.detach())) + value.detach() / config.accumulate

@@ -27,7 +27,7 @@ from datasets.torch_data import SceneViews
 from model.architectures import build
 from model.architectures._pyramid import Pyramid
 from model.network import SpotNet, load_imagenet
-from training.checkpoint import State, forbidden, forbids, read, save, slim, start_from
+from training.checkpoint import State, forbidden, forbids, load_network, read, save, slim, start_from
 from training.config import Config, configure, describe, table
 from training.parallel import World, gathered, joined, norms_of_the_world, same_everywhere, told_by_first
 from training.plan import AHEAD, Plan
@@ -91,7 +91,10 @@ def run(config: Config, folder: Path) -> State:
     with joined(config.device) as world:
         torch.manual_seed(config.seed)
         state = make_state(config, world.device)
-        state.not_shipped = forbids(Path(config.scenes)) or forbidden(Path(config.init or "?")) or ""
+        state.not_shipped = forbids(Path(config.scenes)) or ""
+        for other in (config.init, config.teacher):
+            state.not_shipped = state.not_shipped or forbidden(Path(other or "?")) or ""
+        teacher = load_teacher(config, world.device)
         if (folder / "last.pt").is_file():
             resume(state, folder / "last.pt", config)
         same_everywhere(state.network)
@@ -102,7 +105,7 @@ def run(config: Config, folder: Path) -> State:
             journal = Journal(config, folder, state.step)
         finished = False
         try:
-            _loop(state, config, folder, world, journal)
+            _loop(state, config, folder, world, journal, teacher)
             finished = True
         finally:
             if journal is not None:
@@ -112,7 +115,29 @@ def run(config: Config, folder: Path) -> State:
     return state
 
 
-def _loop(state: State, config: Config, folder: Path, world: World, journal: Journal | None) -> None:
+def load_teacher(config: Config, device: torch.device | None = None) -> torch.nn.Module | None:
+    """The network whose answers are kept; None without `teacher`.
+
+    Raises:
+        ValueError: not a checkpoint.
+    """
+    if not config.teacher:
+        return None
+    teacher = load_network(Path(config.teacher)).requires_grad_(False)
+    teacher = teacher.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.precision == "bf16" and (device is None or device.type == "cpu"):
+        keep_depthwise_in_fp32(teacher)
+    return teacher
+
+
+def _loop(
+    state: State,
+    config: Config,
+    folder: Path,
+    world: World,
+    journal: Journal | None,
+    teacher: torch.nn.Module | None,
+) -> None:
     plan = Plan(config, world)
     plan.begin(state.plan)
     batches = iter(_loader(plan, config, world))
@@ -120,7 +145,7 @@ def _loop(state: State, config: Config, folder: Path, world: World, journal: Jou
     clock = Clock()
     while state.step < config.steps and not out_of_patience(state, config):
         batch = {key: value.to(world.device, non_blocking=True) for key, value in clock.waiting(batches).items()}
-        figures, loudness = train_step(state, batch, config, world)
+        figures, loudness = train_step(state, batch, config, world, teacher)
         plan.done(gathered(loudness).tolist(), gathered(batch["clean"].float()).bool().tolist())
         bar.update()
         if journal and state.step % config.log_every == 0:
@@ -153,7 +178,7 @@ def out_of_patience(state: State, config: Config) -> bool:
 
 
 def _loader(plan: Plan, config: Config, world: World) -> DataLoader[dict[str, Tensor]]:
-    views = SceneViews(Path(config.scenes), config.crop, config.close, config.taken_again)
+    views = SceneViews(Path(config.scenes), config.crop, config.close, config.taken_again, config.anew)
     ahead = min(6, (AHEAD - 1) // config.workers) if config.workers else None
     return DataLoader(
         views,

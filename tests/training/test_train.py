@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from datasets.compose import Recipe, render_scene
 from datasets.pictures import Pool
@@ -18,10 +20,11 @@ from model.network import CONTEXT, Ratios, SpotNet, load_imagenet
 from training import export as exporting
 from training.checkpoint import load_network, read, start_from
 from training.checkpoint import main as checkpoint_main
+from training.checkpoint import save as save_checkpoint
 from training.config import Config, configure, describe
-from training.loss import stain_loss
-from training.step import context_for, learning_rate, train_step
-from training.train import make_state, run
+from training.loss import kept_loss, stain_loss
+from training.step import context_for, learning_rate, losses, set_modes, train_step
+from training.train import load_teacher, make_state, run
 from training.validate import look
 
 RECIPE = Recipe(size_mm=64, pictures={}, clean_share=0.2, stains=(3, 6), area_mm2=(4.0, 300.0), giant_share=0.0)
@@ -266,6 +269,46 @@ def test_networks_that_look_together_say_their_mean_and_each_hears_its_own(tiny_
     torch.testing.assert_close(load_network(tmp_path / "kept.pt")(image, context)[0], stain)  # both are still there
     whole = exporting.describe(tmp_path / "both" / "last.pt")
     assert whole["beside_sha256"] == [hashlib.sha256((tmp_path / "other.pt").read_bytes()).hexdigest()]
+
+
+def test_a_teacher_is_kept_to_but_for_what_is_to_be_learnt_anew() -> None:
+    torch.manual_seed(0)
+    told = [torch.randn(2, 1, 8, 8), torch.randn(2, 6, 8, 8), torch.randn(2, 4, 8, 8)]
+    every = torch.tensor([True, True])
+    assert float(kept_loss(told, told, every)) == pytest.approx(0.0, abs=1e-6)
+    for part in range(3):
+        strayed = [one + (number == part) * torch.randn_like(one) for number, one in enumerate(told)]
+        assert float(kept_loss(strayed, told, every)) > 0.01
+        only_first = [torch.cat([one[:1], other[1:]]) for one, other in zip(told, strayed, strict=True)]
+        assert float(kept_loss(only_first, told, torch.tensor([True, False]))) == pytest.approx(0.0, abs=1e-6)
+    far = [told[0] - 40.0, *told[1:]], [told[0] - 80.0, *told[1:]]
+    assert float(kept_loss(*far, every)) == pytest.approx(0.0, abs=1e-6), "sure is sure"
+
+
+def test_with_a_teacher_only_scenes_to_learn_anew_are_learnt_by_their_truth(scenes: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.pt"
+    config = small(scenes, norm_until=0)
+    save_checkpoint(make_state(config), describe(config), start)
+    config = replace(config, teacher=str(start), init=str(start))
+    state, teacher = make_state(config), load_teacher(config)
+    assert teacher is not None
+    batch = next(iter(DataLoader(SceneViews(scenes, crop=64), batch_sampler=[[("s0", 1), ("s1", 2)]])))
+    told = dict.fromkeys((2, 1), True)
+    set_modes(state.network, 0, config)
+    for anew, least in ((True, 1e-2), (False, 0.0)):
+        batch["anew"][:] = anew
+        state.optimiser.zero_grad()
+        total, parts, _ = losses(state.network, batch, config, told, teacher)
+        total.backward()
+        assert all(float(parts[f"kept{level}"].detach()) < 1e-6 for level in (4, 2, 1)), "it still is its teacher"
+        pull = max(float(one.grad.abs().max()) for one in state.network.parameters() if one.grad is not None)
+        assert pull > least if anew else pull < 1e-5
+        assert (float(total.detach()) > 0.1) is anew
+
+
+def test_a_teacher_that_is_no_checkpoint_is_told(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not found; a run writes"):
+        run(small(scenes, teacher=tmp_path / "none.pt", steps=1), tmp_path / "run")
 
 
 def test_bf16_learns_with_depthwise_convolutions_in_fp32(scenes: Path, tmp_path: Path) -> None:
