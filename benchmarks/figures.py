@@ -52,6 +52,12 @@ ROWS: Final[tuple[tuple[str, str, int, Read], ...]] = (
         2,
         lambda d: d["stains"]["all"],
     ),
+    (
+        "hands",
+        "rendered hands, bare and gloved, on clean cloth: false cells per m²",
+        1,
+        lambda d: d["false_cells_per_m2"],
+    ),
     ("testset", "rendered test set: cell F1, stains of 2 mm² or more and ΔE 8 or more", 2, _cell_f1),
     ("testset", "the same: such stains found", 2, lambda d: d["stains"]["plain"]),
     ("testset", "the same: false cells per m² of clean cloth", 1, lambda d: d["false_cells_per_m2"]),

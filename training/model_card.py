@@ -68,6 +68,7 @@ _LIMITS = """- Most stains in training are rendered. The real ones among them ar
   photographs first.
 - Prints with soft edges, faded denim, creases and shadows on white cloth, and dirt spread evenly over a whole garment
   are the known hard cases.
+- Hands in training are rendered ones, bare and gloved; a glove of a strong colour is still taken for a stain at times.
 - A stain smaller than the camera resolves is not seen: the map's `resolvable_mm2` says where that begins.
 - The confidence is calibrated for a share of stained cells of {prior:g} (assumption); far from it, it is shifted.
 - A scale that is wrong by more than about 30 % makes small stains large or large ones small to the network."""
@@ -152,11 +153,17 @@ def _made(trained: Document) -> str:
     shown = ", ".join(
         f"{key} {config[key]}" for key in ("encoder", "width", "steps", "batch", "crop", "seed") if key in config
     )
+    teacher = (
+        f" Taught to go on saying what {config['teacher']} says of every scene but those with the note "
+        f"`{config['anew']}`, which it learnt by their truth."
+        if config.get("teacher")
+        else ""
+    )
     return (
         f"{_what(trained)}; trained on rendered stains over clean cloth (`datasets.render`) and on real ones marked by "
         f"hand (`datasets.marked`), step {trained.get('step', 'unknown')} of the averaged weights, commit "
         f"`{trained.get('commit', 'unknown')}`. {shown or 'No configuration was recorded'}. Checkpoint sha256 "
-        f"`{trained.get('checkpoint_sha256', 'unknown')}`."
+        f"`{trained.get('checkpoint_sha256', 'unknown')}`.{teacher}"
     )
 
 

@@ -10,7 +10,7 @@ from model.onnx_file import SHIPPED
 from tests.markdown import links
 from tests.training.test_evaluate import scene
 from training.evaluate import main as evaluate
-from training.model_card import _quantised, main
+from training.model_card import _made, _quantised, main
 
 
 @pytest.fixture
@@ -43,6 +43,12 @@ def test_the_card_of_a_quantised_file_says_so() -> None:
     assert "VNNI" in eight
     assert "VNNI" not in seven + half
     assert _quantised({}, None) == []
+
+
+def test_the_card_names_the_teacher() -> None:
+    config = {"teacher": "before.pt", "anew": "hand", "steps": 9}
+    assert "what before.pt says of every scene but those with the note `hand`" in _made({"config": config})
+    assert "Taught to" not in _made({"config": config | {"teacher": ""}})
 
 
 def test_a_measurement_of_another_file_is_refused(
