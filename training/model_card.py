@@ -68,7 +68,6 @@ _LIMITS = """- Most stains in training are rendered. The real ones among them ar
   photographs first.
 - Prints with soft edges, faded denim, creases and shadows on white cloth, and dirt spread evenly over a whole garment
   are the known hard cases.
-- Hands in training are rendered ones, bare and gloved; a glove of a strong colour is still taken for a stain at times.
 - A stain smaller than the camera resolves is not seen: the map's `resolvable_mm2` says where that begins.
 - The confidence is calibrated for a share of stained cells of {prior:g} (assumption); far from it, it is shifted.
 - A scale that is wrong by more than about 30 % makes small stains large or large ones small to the network."""
