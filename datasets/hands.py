@@ -54,7 +54,7 @@ def _hand(rng: np.random.Generator, height: int, width: int) -> tuple[F32, F32]:
     """One hand: its mask (h, w) and its colour (h, w, 3)."""
     fingers = _fingers(rng, height / MM, width / MM)
     gloved = rng.random() < 0.2
-    x, y = np.meshgrid(*((np.arange(side, dtype=np.float32) + 0.5) / MM for side in (width, height)))
+    x, y = (np.asarray((at + 0.5) / MM, np.float32) for at in np.meshgrid(np.arange(width), np.arange(height)))
     outside = np.full((height, width), 1e3, np.float32)  # mm to the hand's outline, below 0 inside
     lines, nails = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     for one in fingers:
@@ -153,6 +153,6 @@ def _skin(rng: np.random.Generator, lines: F32, nails: F32) -> F32:
 
 def _glove(rng: np.random.Generator, lines: F32) -> F32:
     """(h, w, 3) linear: nitrile, latex or cotton of any dye, with wrinkles."""
-    wrinkles = fractal(rng, *lines.shape, log_uniform(rng, 12, 60), 2)
+    wrinkles = fractal(rng, lines.shape[0], lines.shape[1], log_uniform(rng, 12, 60), 2)
     factor = 1 + np.float32(0.06) * wrinkles - np.float32(0.12) * lines
     return np.asarray(dye_colour(rng) * factor[:, :, None], np.float32)

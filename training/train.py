@@ -124,7 +124,7 @@ def load_teacher(config: Config, device: torch.device | None = None) -> torch.nn
     if not config.teacher:
         return None
     teacher = load_network(Path(config.teacher)).requires_grad_(False)
-    teacher = teacher.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    teacher.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.precision == "bf16" and (device is None or device.type == "cpu"):
         keep_depthwise_in_fp32(teacher)
     return teacher
