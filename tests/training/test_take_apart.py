@@ -22,7 +22,8 @@ def test_what_is_taken_apart_is_put_together_again(tiny_run: Path, tiny_onnx: Pa
     assert main([str(tiny_onnx), "--checkpoint", str(tiny_run / "last.pt"), "--out", str(out)]) == 0
     calibration = Calibration.load(out)
     assert calibration is not None
-    assert (calibration.temperature, calibration.stain_shift) == (pytest.approx(2.0), pytest.approx(0.5))
+    assert calibration.temperature == pytest.approx(2.0)
+    assert calibration.stain_shift == pytest.approx(0.5)
     export(out / "last.pt", tmp_path / "again.onnx", calibration, "tiny", "0.0.1")
     before, after = OnnxFile(tiny_onnx, threads=1), OnnxFile(tmp_path / "again.onnx", threads=1)
     assert after.info.presets == before.info.presets

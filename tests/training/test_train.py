@@ -299,7 +299,7 @@ def test_with_a_teacher_only_scenes_to_learn_anew_are_learnt_by_their_truth(scen
         batch["anew"][:] = anew
         state.optimiser.zero_grad()
         total, parts, _ = losses(state.network, batch, config, told, teacher)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         assert all(float(parts[f"kept{level}"].detach()) < 1e-6 for level in (4, 2, 1)), "it still is its teacher"
         pull = max(float(one.grad.abs().max()) for one in state.network.parameters() if one.grad is not None)
         assert pull > least if anew else pull < 1e-5
