@@ -40,8 +40,9 @@ def kept_loss(said: Sequence[Tensor], told: Sequence[Tensor], kept: Tensor) -> T
     """How far a network strays from what its teacher says of pictures that it is not to learn anew (Li and Hoiem, 2017,
     "Learning without forgetting").
 
-    Stain logits by their distance, those that decide nothing cut; chemistry by Kullback and Leibler's divergence where
-    the teacher sees a stain; features in deviations of the teacher's: the next look and the screen live by them.
+    Stain logits by their distance, those that decide nothing cut, and once more where the teacher sees a stain, which is
+    a small part of any picture; chemistry by Kullback and Leibler's divergence there; features in deviations of the
+    teacher's: the next look and the screen live by them.
 
     Args:
         said, told: of network and teacher, stain logit (N, 1, h, w), chemistry logits (N, 6, h, w) and features
@@ -61,11 +62,11 @@ def kept_loss(said: Sequence[Tensor], told: Sequence[Tensor], kept: Tensor) -> T
         (off * weight).sum(),
         (strayed * weight).sum(),
         area.sum(),
-        (named * seen * weight).sum(),
+        ((named + off) * seen * weight).sum(),
         (seen * weight).sum(),
     ]
-    off_sum, strayed_sum, whole, named_sum, stained = world_sum(torch.stack(sums)).unbind()
-    return (off_sum + strayed_sum) / whole.clamp_min(1.0) + named_sum / stained.clamp_min(1.0)
+    off_sum, strayed_sum, whole, stained_sum, stained = world_sum(torch.stack(sums)).unbind()
+    return (off_sum + strayed_sum) / whole.clamp_min(1.0) + stained_sum / stained.clamp_min(1.0)
 
 
 def chemistry_loss(logits: Tensor, chemistry: Tensor, weight: Tensor) -> Tensor:
