@@ -40,8 +40,8 @@ def kept_loss(said: Sequence[Tensor], told: Sequence[Tensor], kept: Tensor) -> T
     """How far a network strays from what its teacher says of pictures that it is not to learn anew (Li and Hoiem, 2017,
     "Learning without forgetting").
 
-    Stain logits by their distance, those that decide nothing cut, and once more where the teacher sees a stain, which is
-    a small part of any picture; chemistry by Kullback and Leibler's divergence there; features in deviations of the
+    Stain logits by their distance, those that decide nothing cut, and once more where the teacher sees a stain, which
+    is a small part of any picture; chemistry by Kullback and Leibler's divergence there; features in deviations of the
     teacher's: the next look and the screen live by them.
 
     Args:
