@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from datasets.scene import Scene
 from datasets.testset import iter_with_clean_takes, load_spec
-from model.grid import SUBCELLS
+from model.grid import CANVAS_PX_PER_MM, SUBCELLS
 from model.taxonomy import CHEMISTRIES
 from training.evaluate import SCHEMA, kinds_of
 from training.metrics import CELL_M2, SceneScore
@@ -45,7 +45,6 @@ from training.truth import Truth, truth_of
 SQUARES_MM: Final = (1, 2, 5, 10)
 TAKES: Final = 2
 BUDGETS: Final = (2.0, 10.0)
-_PX_PER_MM: Final = 4
 _STEADY: Final = 0.05  # CIELab: no camera is steadier, 8 bits are not
 Takes = tuple[NDArray[np.uint8], ...]
 
@@ -64,7 +63,7 @@ def suspicion(image: NDArray[np.uint8], takes: Takes) -> NDArray[np.float32]:
 
 def _lab_per_mm(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """CIELab of each mm², float32 (h_mm, w_mm, 3)."""
-    size = picture.shape[1] // _PX_PER_MM, picture.shape[0] // _PX_PER_MM
+    size = picture.shape[1] // CANVAS_PX_PER_MM, picture.shape[0] // CANVAS_PX_PER_MM
     per_mm = cv2.resize(picture.astype(np.float32) / 255, size, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(per_mm, cv2.COLOR_RGB2LAB), np.float32)
 
@@ -78,8 +77,8 @@ def _of_squares(found: NDArray[np.float32], noise: NDArray[np.float32], side: in
     means, usual = (_means(plane, side) for plane in (found, noise))
     rows, cols, inside = means.shape[0], means.shape[1], means.shape[2]
     flat = usual.reshape(-1, 3).astype(np.float64)
-    spread = flat.T @ flat / len(flat) + np.eye(3) * _STEADY**2
-    distance = np.einsum("...i,ij,...j->...", means, np.linalg.inv(spread), means) / 2
+    covariance = flat.T @ flat / len(flat) + np.eye(3) * _STEADY**2
+    distance = np.einsum("...i,ij,...j->...", means, np.linalg.inv(covariance), means) / 2
     return np.asarray(distance.reshape(rows, cols, inside).max(axis=2) - np.log(inside), np.float32)
 
 
